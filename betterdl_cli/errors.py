@@ -42,6 +42,7 @@ class Fault:
     file: str = ""
     line: int = 0
     column: int = 0
+    at_key: bool = False  # points at the key of the path, not at its value
 
     @property
     def dotted_path(self) -> str:

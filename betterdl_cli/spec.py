@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictFloat, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
 
 Json = Any  # values that survive json.dumps -> json.loads unchanged
 
@@ -22,22 +23,55 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-Rows = StrictInt | StrictFloat
+def _rows(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or (isinstance(value, int) and value < 1) or (isinstance(value, float) and not 0 < value < 1):
+        raise PydanticCustomError(
+            "rows", "expected a number of rows (1, 2, …) or a fraction between 0 and 1, found {found}", {"found": value}
+        )
+    return value
+
+
+def _validation_rows(value: Any) -> Any:
+    if value is None or value == "test":
+        return value
+    try:
+        return _rows(value)
+    except PydanticCustomError:
+        raise PydanticCustomError(
+            "rows",
+            "expected a number of rows (1, 2, …), a fraction between 0 and 1, test (monitor the test set) or null, "
+            "found {found}",
+            {"found": value},
+        ) from None
+
+
+Rows = Annotated[int | float, BeforeValidator(_rows)]
+ValidationRows = Annotated[int | float | Literal["test"] | None, BeforeValidator(_validation_rows)]
 
 
 class SplitSpec(Frozen):
     """How rows are divided into parts: integers are rows, numbers below 1 are fractions of all rows."""
 
-    train: Rows = Field(default=0.6, gt=0, description="rows (integer) or fraction of all rows for training")
-    validation: Rows | Literal["test"] | None = Field(
+    train: Rows = Field(description="rows (integer) or fraction of all rows for training")
+    validation: ValidationRows = Field(
         default=None, description="rows or fraction for validation; 'test' monitors the test set; null: none"
     )
-    test: Rows = Field(default=0.2, gt=0, description="rows or fraction for the test set")
+    test: Rows = Field(description="rows or fraction for the test set")
     order: Literal["shuffled", "given"] = Field(
         default="shuffled", description="'given': first rows train, then validation, then test; 'shuffled': stratified"
     )
     seed: StrictInt = Field(default=0, ge=0, description="seed of the shuffle")
     resplit: bool = Field(default=False, description="true: every run seed draws a new split")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitSpec:
+        parts = [part for part in (self.train, self.validation, self.test) if isinstance(part, float)]
+        if sum(parts) > 1 + 1e-9:
+            raise PydanticCustomError("split", "expected fractions that add up to at most 1, found {sum}", {"sum": sum(parts)})
+        if self.resplit and self.order == "given":
+            raise PydanticCustomError("split", "expected order: shuffled with resplit: true, found order: given")
+        return self
 
 
 class DataSpec(Frozen):
@@ -45,8 +79,9 @@ class DataSpec(Frozen):
 
     kind: str
     parameters: dict[str, Json] = {}
-    split: SplitSpec = SplitSpec(validation=0.2)
+    split: SplitSpec = SplitSpec(train=0.6, validation=0.2, test=0.2)
     preprocessing: tuple[dict[str, Json], ...] = ()
+    row_limit: StrictInt | None = None  # most rows of one part, for smoke runs
 
 
 class LayerSpec(Frozen):
@@ -164,37 +199,43 @@ def show(value: Json) -> str:
 
 def differences(before: ArmSpec, after: ArmSpec) -> tuple[Difference, ...]:
     """All places in which two specs differ, layers matched by name and controllers by kind."""
-    old, new = dict(_places(before)), dict(_places(after))
+    names = {layer.name for layer in before.layers} & {layer.name for layer in after.layers}
+    old, new = dict(_places(before, names)), dict(_places(after, names))
     found = [
         Difference(path=path, before=old.get(path), after=new.get(path))
         for path in dict.fromkeys([*old, *new])
         if old.get(path) != new.get(path)
     ]
-    common_old = [layer.name for layer in before.layers if f"layers.{layer.name}" in new]
-    common_new = [layer.name for layer in after.layers if f"layers.{layer.name}" in old]
+    common_old = [layer.name for layer in before.layers if layer.name in names]
+    common_new = [layer.name for layer in after.layers if layer.name in names]
     if common_old != common_new:
         found.append(Difference(path="layers.order", before=common_old, after=common_new))
     return tuple(found)
 
 
-def _places(spec: ArmSpec) -> Iterator[tuple[str, Json]]:
+def _places(spec: ArmSpec, shared_layers: set[str]) -> Iterator[tuple[str, Json]]:
     plain = spec.to_json()
-    yield "data.kind", plain["data"]["kind"]
-    for section in ("parameters", "split"):
-        for key, value in plain["data"][section].items():
-            yield f"data.{'split.' if section == 'split' else ''}{key}", value
-    for step in plain["data"]["preprocessing"]:
-        yield f"data.preprocessing.{step['kind']}", step
+    data = plain["data"]
+    yield "data.kind", data["kind"]
+    yield from ((f"data.{key}", value) for key, value in data["parameters"].items())
+    yield from ((f"data.split.{key}", value) for key, value in data["split"].items())
+    yield from ((f"data.preprocessing.{step['kind']}", step) for step in data["preprocessing"])
+    yield "data.row_limit", data["row_limit"]
+    previous = "the input"
     for layer in plain["layers"]:
-        yield f"layers.{layer['name']}", layer["kind"]
-        for key, value in layer["arguments"].items():
-            yield f"layers.{layer['name']}.{key}", value
-    for key, value in plain["training"].pop("optimizer").items():
-        yield f"training.optimizer.{key}", value
-    for key, value in plain["training"].items():
-        yield f"training.{key}", value
+        place = f"layers.{layer['name']}"
+        if layer["name"] in shared_layers:
+            yield place, layer["kind"]
+            yield from ((f"{place}.{key}", value) for key, value in layer["arguments"].items())
+        else:
+            arguments = ", ".join(f"{key}={show(value)}" for key, value in layer["arguments"].items())
+            yield place, f"{layer['kind']}({arguments}) after {previous}"
+        previous = layer["name"]
+    yield from ((f"training.optimizer.{key}", value) for key, value in plain["training"].pop("optimizer").items())
+    yield from ((f"training.{key}", value) for key, value in plain["training"].items())
     for controller in plain["controllers"]:
-        yield f"controllers.{controller['kind']}", controller
+        kind = controller.pop("kind")
+        yield f"controllers.{kind}", controller
 
 
 def canonical_digest(plain: Json) -> str:
@@ -202,17 +243,3 @@ def canonical_digest(plain: Json) -> str:
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
-
-__all__ = [
-    "ArmSpec",
-    "DataSpec",
-    "Difference",
-    "FiniteFloat",
-    "Frozen",
-    "LayerSpec",
-    "SplitSpec",
-    "TrainingSpec",
-    "canonical_digest",
-    "differences",
-    "show",
-]

@@ -1,0 +1,282 @@
+"""What a picture of learning curves shows, as plain arrays: means with their bands, single runs, who is still alive.
+
+The rules, for runs of one arm and for pairs alike:
+
+* A run is *alive* while its history lasts, its values are finite and it has not diverged; a pair while both runs are.
+* A mean with its 95 % t band exists from three runs on, and only at epochs at which all runs are alive. The mean of
+  the survivors of early stopping or divergence would compare different runs at different epochs, so there is none:
+  from the first end on, and below three runs, the single curves are the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from betterdl_cli.analysis.histories import ArmHistories
+from betterdl_cli.analysis.student import mean_interval
+from betterdl_cli.history import History, Series
+
+VALIDATION = "val_"
+FEWEST_FOR_BAND = 3
+LOG_DECADES = 2.0
+# Values may reach this many times beyond the span of the bulk of the alive ones before an axis is cut.
+CUT_FACTOR = 10.0
+
+_NOT_A_SCORE = {"learning_rate", "lr"}
+_LOSS_WORDS = ("loss", "error", "entropy", "divergence")
+_LOSS_NAMES = {"mse", "mae", "mape", "msle", "rmse", "poisson"}
+_HIGHER_WORDS = ("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "r2")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One metric over the epochs of the runs of an arm, or of the pairs of two arms.
+
+    ``epochs`` (from 1) has shape (epochs,); epochs at which no run recorded the metric are left out. ``values`` has
+    shape (runs, epochs) in the order of ``seeds``, NaN where a run has none. ``alive`` counts the runs alive at each
+    epoch and ``lives`` the epochs at which each run is alive, shape (runs,). ``center, low, high`` cover the leading
+    epochs at which all runs are alive, shape (together,), and are empty below three runs; with ``log`` they are the
+    geometric mean and its band.
+    """
+
+    seeds: tuple[int, ...]
+    epochs: NDArray[np.int64]
+    values: Series
+    alive: NDArray[np.int64]
+    lives: NDArray[np.int64]
+    center: Series
+    low: Series
+    high: Series
+    log: bool = False
+
+    @property
+    def together(self) -> int:
+        """Number of leading epochs at which all runs are alive."""
+        return int(self.lives.min(initial=len(self.epochs)))
+
+    @property
+    def single_from(self) -> int:
+        """Index of the epoch from which single curves are shown: the last one of the mean, so that they join it."""
+        if not self.center.size:
+            return 0
+        return self.together if self.together == len(self.epochs) else self.together - 1
+
+    @property
+    def shows_singles(self) -> bool:
+        return self.single_from < len(self.epochs)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The ends of a value axis. ``above`` / ``below`` hold the extreme that lies outside, None when all is inside."""
+
+    low: float
+    high: float
+    above: float | None = None
+    below: float | None = None
+
+
+def lifetimes(arm: ArmHistories) -> dict[int, int]:
+    """Per seed the number of epochs a run was alive in training: to its end, or to the epoch before it diverged."""
+    return {seed: _lifetime(history, arm.diverged.get(seed)) for seed, history in arm.runs.items()}
+
+
+def runs_alive(arm: ArmHistories, epochs: int) -> NDArray[np.int64]:
+    """How many runs of the arm are alive in training at each epoch, shape (epochs,)."""
+    lives = np.array(list(lifetimes(arm).values()), dtype=np.int64)
+    return np.asarray((lives[:, None] >= np.arange(1, epochs + 1)[None, :]).sum(axis=0), dtype=np.int64)
+
+
+def common_seeds(control: ArmHistories, treatment: ArmHistories) -> tuple[int, ...]:
+    """The seeds of the pairs, ascending."""
+    return tuple(sorted(set(control.runs) & set(treatment.runs)))
+
+
+def arm_curves(arm: ArmHistories, metric: str, *, log: bool = False) -> Curves:
+    """The curves of one metric over the runs of an arm.
+
+    A run without the metric counts as a run that was never alive, so that no mean silently leaves it out.
+
+    :param log: compute mean and band in log space. Raises ValueError when a value to be averaged is not positive.
+    """
+    lives = lifetimes(arm)
+    series = {seed: _series(history, metric) for seed, history in sorted(arm.runs.items())}
+    return _curves(series, lives, log=log)
+
+
+def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> Curves:
+    """Treatment minus control of one metric, paired over the common seeds.
+
+    Raises ValueError when the arms share no seed.
+    """
+    seeds = common_seeds(control, treatment)
+    if not seeds:
+        raise ValueError(f"expected common seeds of '{control.name}' and '{treatment.name}', found none")
+    lives, other = lifetimes(control), lifetimes(treatment)
+    differences: dict[int, Series] = {}
+    for seed in seeds:
+        minuend, subtrahend = _series(treatment.runs[seed], metric), _series(control.runs[seed], metric)
+        both = min(len(minuend), len(subtrahend))
+        with np.errstate(over="ignore", invalid="ignore"):
+            differences[seed] = minuend[:both] - subtrahend[:both]
+    return _curves(differences, {seed: min(lives[seed], other[seed]) for seed in seeds}, log=False)
+
+
+def panel_metrics(control: ArmHistories, treatment: ArmHistories) -> tuple[str, ...]:
+    """The one or two metrics to show, without ``val_``: the loss, and the accuracy or the first other score.
+
+    A score recorded for training and validation goes before one without validation. Raises ValueError when an arm
+    has no epochs or the arms have no metric in common.
+    """
+    for arm in (control, treatment):
+        if not arm.longest:
+            raise ValueError(f"expected at least one trained epoch in arm '{arm.name}', found none")
+    other = _metric_names(treatment)
+    names = [name for name in _metric_names(control) if name in other]
+    shown = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in names))
+    scores = [name for name in shown if name != "loss" and name not in _NOT_A_SCORE]
+    scores.sort(key=lambda name: (not is_accuracy(name), name not in names, VALIDATION + name not in names))
+    chosen = (("loss",) if "loss" in shown else ()) + tuple(scores[:1])
+    if not chosen:
+        raise ValueError(f"expected a metric common to '{control.name}' and '{treatment.name}', found none")
+    return chosen
+
+
+def is_loss(metric: str) -> bool:
+    """Whether a metric is a loss or an error: lower is better, and without an upper end."""
+    name = metric.removeprefix(VALIDATION)
+    return name in _LOSS_NAMES or any(word in name for word in _LOSS_WORDS)
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether a metric is an accuracy, whatever its kind."""
+    return "accuracy" in metric or "acc" in metric.split("_")
+
+
+def better_sign(metric: str) -> int:
+    """-1 when lower values of a metric are better, 1 when higher ones are, 0 when its name does not say."""
+    if is_loss(metric):
+        return -1
+    return int(any(word in metric.removeprefix(VALIDATION).split("_") for word in _HIGHER_WORDS))
+
+
+def wants_log_axis(metric: str, drawn: Iterable[Series]) -> bool:
+    """Whether a metric belongs on a log axis: a loss whose values are all positive and span more than two decades.
+
+    :param drawn: everything drawn into the panel, all arms, any shapes; values that are not finite do not count
+    """
+    if not is_loss(metric):
+        return False
+    values = _finite(drawn)
+    return bool(values.size and values.min() > 0 and np.log10(values.max() / values.min()) > LOG_DECADES)
+
+
+def are_shares(metric: str, drawn: Iterable[Series]) -> bool:
+    """Whether a metric is an accuracy given as a share: all its values lie between 0 and 1."""
+    values = _finite(drawn)
+    return is_accuracy(metric) and bool(((values >= 0) & (values <= 1)).all())
+
+
+def axis_limits(
+    curves: Sequence[Curves],
+    *,
+    log: bool = False,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    zero: bool = False,
+) -> Limits:
+    """Ends of a value axis that a diverged run or a lone peak cannot blow up.
+
+    The axis holds everything drawn unless that spans ``CUT_FACTOR`` times the bulk (1st to 99th percentile) of the
+    values of runs that are alive; then it ends one such span beyond the bulk, and the result tells what lies outside.
+
+    :param bounds: between which numbers the metric lies by its nature; a band may leave them, the axis does not
+    :param zero: the axis must hold zero
+    """
+    drawn = _finite([part for one in curves for part in _drawn(one)], log)
+    if not drawn.size:
+        return Limits(1.0, 10.0) if log else Limits(-1.0 if zero else 0.0, 1.0)
+    if not log:
+        drawn = np.clip(drawn, *bounds)
+    alive = _finite([row[:life] for one in curves for row, life in zip(one.values, one.lives, strict=True)], log)
+    low, high = float(drawn.min()), float(drawn.max())
+    bottom, top = (float(end) for end in np.percentile(alive if alive.size else drawn, (1.0, 99.0)))
+    bulk = top - bottom
+    if bulk > 0 and high - low > CUT_FACTOR * bulk:
+        low, high = max(low, bottom - bulk), min(high, top + bulk)
+    if zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return _with_margin(low, high, drawn, log=log)
+
+
+def _with_margin(low: float, high: float, drawn: Series, *, log: bool) -> Limits:
+    """Ends with room for the width of a line, in the units of the metric."""
+    if high - low <= 1e-4 * max(abs(low), abs(high)):  # constant curves
+        middle, half = (low + high) / 2, 0.3 if log else 0.05 * abs(high) or 0.01
+        low, high = middle - half, middle + half
+    margin = 0.04 * (high - low)
+    low, high, lowest, highest = low - margin, high + margin, float(drawn.min()), float(drawn.max())
+    above, below = highest if highest > high else None, lowest if lowest < low else None
+    if not log:
+        return Limits(low, high, above, below)
+    return Limits(10.0**low, 10.0**high, *(None if end is None else 10.0**end for end in (above, below)))
+
+
+def _drawn(curves: Curves) -> list[Series]:
+    return [curves.center, curves.low, curves.high, curves.values[:, curves.single_from :]]
+
+
+def _finite(parts: Iterable[Series], log: bool = False) -> Series:
+    """All finite (for a log axis: positive) numbers of some arrays, flat; capped so that spans stay finite."""
+    flat = np.concatenate([np.empty(0), *(np.ravel(part) for part in parts)])
+    flat = np.clip(flat[np.isfinite(flat)], -1e300, 1e300)
+    return np.log10(flat[flat > 0]) if log else flat
+
+
+def _metric_names(arm: ArmHistories) -> list[str]:
+    return list(dict.fromkeys(name for history in arm.runs.values() for name in history))
+
+
+def _series(history: History, metric: str) -> Series:
+    return history[metric] if metric in history else np.full(history.epochs, np.nan)
+
+
+def _lifetime(history: History, diverged: int | None) -> int:
+    epochs = history.epochs
+    if "loss" in history:
+        broken = np.flatnonzero(~np.isfinite(history["loss"]))
+        epochs = int(broken[0]) if broken.size else epochs
+    return epochs if diverged is None else min(epochs, max(diverged - 1, 0))
+
+
+def _curves(series: Mapping[int, Series], lifetimes: Mapping[int, int], *, log: bool) -> Curves:
+    longest = max((len(row) for row in series.values()), default=0)
+    values = np.full((len(series), longest), np.nan)
+    for row, one in zip(values, series.values(), strict=True):
+        row[: len(one)] = one
+    values[~np.isfinite(values)] = np.nan
+    recorded = np.flatnonzero(np.isfinite(values).any(axis=0))
+    values, epochs = values[:, recorded], recorded + 1
+    trained = np.array([lifetimes[seed] for seed in series], dtype=np.int64)
+    alive = np.logical_and.accumulate(np.isfinite(values) & (epochs[None, :] <= trained[:, None]), axis=1)
+    lives = alive.sum(axis=1)
+    together = int(lives.min(initial=len(epochs)))
+    enough = len(series) >= FEWEST_FOR_BAND and together > 0
+    center, low, high = _mean_band(values[:, :together], log=log) if enough else (np.empty(0),) * 3
+    return Curves(
+        seeds=tuple(series), epochs=epochs, values=values, alive=alive.sum(axis=0), lives=lives,
+        center=center, low=low, high=high, log=log,
+    )  # fmt: skip
+
+
+def _mean_band(values: Series, *, log: bool) -> tuple[Series, Series, Series]:
+    if not log:
+        return mean_interval(values)
+    if values.min() <= 0:
+        raise ValueError(f"expected positive values for a mean in log space, found {values.min():g}")
+    with np.errstate(over="ignore"):
+        center, low, high = (np.exp(part) for part in mean_interval(np.log(values)))
+    return center, low, high

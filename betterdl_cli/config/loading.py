@@ -1,0 +1,66 @@
+"""From a file and overrides to an experiment and its arms, or to all faults with their places."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from betterdl_cli.config import yaml12
+from betterdl_cli.config.experiment import Experiment
+from betterdl_cli.config.overrides import Override, apply_overrides, parse_overrides
+from betterdl_cli.config.reading import read_experiment
+from betterdl_cli.errors import ConfigError, Fault
+from betterdl_cli.expand import Arm, expand
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where values came from, to say where a fault is: a file, and the overrides on top of it."""
+
+    document: yaml12.Document
+    overrides: tuple[Override, ...] = ()
+
+    def located(self, faults: Sequence[Fault]) -> list[Fault]:
+        """The faults with file, line and column, or with the override that brought them in."""
+        return [fault if fault.file else self._locate(fault) for fault in faults]
+
+    def _locate(self, fault: Fault) -> Fault:
+        for override in reversed(self.overrides):
+            if fault.path[: len(override.path)] == override.path:
+                return dataclasses.replace(fault, file=override.source)
+        line, column = self.document.locate(fault.path, key=fault.at_key)
+        return dataclasses.replace(fault, file=self.document.source, line=line, column=column)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A config that can be trained."""
+
+    experiment: Experiment
+    arms: tuple[Arm, ...]
+    source: Source
+
+
+def load(path: pathlib.Path, words: Sequence[str] = (), *, smoke: bool = False) -> Loaded:
+    """Read, change, check and expand a config. Raises :class:`ConfigError` with every fault found."""
+    document = yaml12.read(path)
+    overrides = parse_overrides(words)
+    source = Source(document, overrides)
+    try:
+        plain = apply_overrides(document.data, overrides, _complete(document.data)) if overrides else document.data
+        experiment = read_experiment(plain)
+        experiment = experiment.reduced() if smoke else experiment
+        return Loaded(experiment, expand(experiment), source)
+    except ConfigError as error:
+        raise ConfigError(source.located(error.faults)) from None
+
+
+def _complete(plain: Any) -> Any:
+    """The config with its defaults, or the bare file when that is not valid by itself."""
+    try:
+        return read_experiment(plain).resolved
+    except ConfigError:
+        return plain

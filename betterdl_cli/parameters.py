@@ -1,0 +1,137 @@
+"""Check plain values against a pydantic model, and say what is wrong in this project's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from betterdl_cli.errors import Fault, Path, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check(model: type[M], value: Any, path: Path, faults: list[Fault]) -> M | None:
+    """An instance of ``model`` from plain data; on faults, all of them are appended and None is returned."""
+    if not isinstance(value, Mapping):
+        faults.append(Fault(f"expected a mapping (key: value), found {found(value)}", path))
+        return None
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        seen: set[tuple[Path, bool]] = set()
+        for detail in error.errors(include_url=False):
+            fault = _fault(model, value, path, detail)
+            if (fault.path, fault.at_key) not in seen:  # the members of a union each report their own
+                seen.add((fault.path, fault.at_key))
+                faults.append(fault)
+        return None
+
+
+def check_kind(
+    value: Any, path: Path, faults: list[Fault], get: Callable[[str], type[M]], default: str | None = None
+) -> tuple[str, M] | None:
+    """Split ``kind`` from a mapping and check the rest against the class that ``get`` finds for it."""
+    if not isinstance(value, Mapping):
+        faults.append(Fault(f"expected a mapping with a kind, found {found(value)}", path))
+        return None
+    kind = value.get("kind", default)
+    if kind is None:
+        faults.append(Fault("expected a kind, found none", path))
+        return None
+    if not isinstance(kind, str):
+        faults.append(Fault(f"expected a name, found {found(kind)}", (*path, "kind")))
+        return None
+    try:
+        cls = get(kind)
+    except LookupError as error:
+        faults.append(Fault(str(error), (*path, "kind"), suggestion=getattr(error, "suggestion", None)))
+        return None
+    parameters = check(cls, {key: item for key, item in value.items() if key != "kind"}, path, faults)
+    return None if parameters is None else (kind, parameters)
+
+
+def found(value: Any) -> str:
+    """A value as messages name it: what it is, and the text of it when short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"{json.dumps(value)} (true or false)"
+    if isinstance(value, str):
+        return f"the text '{value if len(value) <= 40 else value[:39] + '…'}'"
+    if isinstance(value, (int, float)):
+        return f"{value!r}"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+_WANTED = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "model_type": "a mapping",
+}
+
+_BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", "≥"), "less_than": ("lt", "<"),
+           "less_than_equal": ("le", "≤")}  # fmt: skip
+
+
+def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails) -> Fault:
+    location = _real_location(value, detail["loc"])
+    kind, given, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    where = (*path, *location)
+    if kind == "extra_forbidden":
+        known = tuple(model.model_fields)
+        return Fault(
+            f"unknown key; expected one of: {', '.join(known)}" if known else "unknown key; this takes no parameters",
+            where,
+            suggestion=nearest(str(location[-1]), known),
+            at_key=True,
+        )
+    if kind == "missing":
+        return Fault("expected a value, found nothing", where)
+    if kind == "literal_error":
+        suggestion = nearest(given, _names(str(context["expected"]))) if isinstance(given, str) else None
+        return Fault(f"expected {context['expected']}, found {found(given)}", where, suggestion=suggestion)
+    if kind in _BOUNDS:
+        bound, sign = _BOUNDS[kind]
+        return Fault(f"expected a number {sign} {context[bound]:g}, found {found(given)}", where)
+    if kind in _WANTED:
+        return Fault(f"expected {_WANTED[kind]}, found {found(given)}", where)
+    if kind == "too_short":
+        return Fault(f"expected at least {context['min_length']} values, found {context['actual_length']}", where)
+    if kind == "string_pattern_mismatch":
+        return Fault(f"expected a text like {context['pattern']}, found {found(given)}", where)
+    return Fault(detail["msg"], where)
+
+
+def _names(expected: str) -> list[str]:
+    return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+
+
+def _real_location(value: Any, location: tuple[int | str, ...]) -> Path:
+    """pydantic's location without the names of union members, which are no keys of the file."""
+    real: list[str | int] = []
+    for part in location:
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif isinstance(value, Mapping) and not real and part == location[-1]:
+            value = None  # a missing key
+        elif isinstance(value, Mapping) and part == location[-1] and not str(part).startswith(("function", "dict[")):
+            value = None
+        else:
+            continue
+        real.append(part)
+    return tuple(real)
