@@ -10,6 +10,7 @@ The rules, for runs of one arm and for pairs alike:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,15 +81,43 @@ class Limits:
     below: float | None = None
 
 
-def lifetimes(arm: ArmHistories) -> dict[int, int]:
-    """Per seed the number of epochs a run was alive in training: to its end, or to the epoch before it diverged."""
-    return {seed: _lifetime(history, arm.diverged.get(seed)) for seed, history in arm.runs.items()}
+@dataclass(frozen=True)
+class Ending:
+    """How a run or a pair ended before others: ``last`` is the last epoch at which it was alive (0: at none),
+    ``diverged`` the epoch at which it diverged, None when it merely stopped."""
+
+    last: int
+    diverged: int | None = None
 
 
-def runs_alive(arm: ArmHistories, epochs: int) -> NDArray[np.int64]:
-    """How many runs of the arm are alive in training at each epoch, shape (epochs,)."""
-    lives = np.array(list(lifetimes(arm).values()), dtype=np.int64)
-    return np.asarray((lives[:, None] >= np.arange(1, epochs + 1)[None, :]).sum(axis=0), dtype=np.int64)
+def endings(arm: ArmHistories, longest: int) -> dict[int, Ending]:
+    """The runs, by seed, that stopped or diverged before epoch ``longest`` was over."""
+    ends = {seed: _ending(history, arm.diverged.get(seed)) for seed, history in sorted(arm.runs.items())}
+    return {seed: end for seed, end in ends.items() if end.last < longest}
+
+
+def pair_endings(control: ArmHistories, treatment: ArmHistories) -> dict[int, Ending]:
+    """The pairs, by seed, that ended before the longest pair, each with the end of the run that ended first."""
+    ends: dict[int, Ending] = {}
+    for seed in common_seeds(control, treatment):
+        both = [_ending(arm.runs[seed], arm.diverged.get(seed)) for arm in (control, treatment)]
+        ends[seed] = min(both, key=lambda end: (end.last, end.diverged is None))
+    longest = longest_pair(control, treatment)
+    return {seed: end for seed, end in ends.items() if end.last < longest}
+
+
+def longest_pair(control: ArmHistories, treatment: ArmHistories) -> int:
+    """Epochs of the pair that trained longest side by side; 0 without common seeds."""
+    seeds = common_seeds(control, treatment)
+    return max((min(control.runs[seed].epochs, treatment.runs[seed].epochs) for seed in seeds), default=0)
+
+
+def alive_counts(runs: int, ends: Mapping[int, Ending], epochs: int) -> NDArray[np.int64]:
+    """How many of the runs (or pairs) are alive in training at each epoch, shape (epochs,)."""
+    counts = np.full(epochs, runs, dtype=np.int64)
+    for end in ends.values():
+        counts[end.last :] -= 1
+    return counts
 
 
 def common_seeds(control: ArmHistories, treatment: ArmHistories) -> tuple[int, ...]:
@@ -103,9 +132,9 @@ def arm_curves(arm: ArmHistories, metric: str, *, log: bool = False) -> Curves:
 
     :param log: compute mean and band in log space. Raises ValueError when a value to be averaged is not positive.
     """
-    lives = lifetimes(arm)
-    series = {seed: _series(history, metric) for seed, history in sorted(arm.runs.items())}
-    return _curves(series, lives, log=log)
+    runs = sorted(arm.runs.items())
+    series = {seed: _series(history, metric) for seed, history in runs}
+    return _curves(series, [_ending(history, arm.diverged.get(seed)).last for seed, history in runs], log=log)
 
 
 def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> Curves:
@@ -116,14 +145,17 @@ def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> 
     seeds = common_seeds(control, treatment)
     if not seeds:
         raise ValueError(f"expected common seeds of '{control.name}' and '{treatment.name}', found none")
-    lives, other = lifetimes(control), lifetimes(treatment)
     differences: dict[int, Series] = {}
     for seed in seeds:
         minuend, subtrahend = _series(treatment.runs[seed], metric), _series(control.runs[seed], metric)
         both = min(len(minuend), len(subtrahend))
         with np.errstate(over="ignore", invalid="ignore"):
             differences[seed] = minuend[:both] - subtrahend[:both]
-    return _curves(differences, {seed: min(lives[seed], other[seed]) for seed in seeds}, log=False)
+    lasts = [
+        min(_ending(arm.runs[seed], arm.diverged.get(seed)).last for arm in (control, treatment))
+        for seed in seeds
+    ]
+    return _curves(differences, lasts, log=False)
 
 
 def panel_metrics(control: ArmHistories, treatment: ArmHistories) -> tuple[str, ...]:
@@ -181,35 +213,82 @@ def are_shares(metric: str, drawn: Iterable[Series]) -> bool:
     return is_accuracy(metric) and bool(((values >= 0) & (values <= 1)).all())
 
 
+def block_width(epochs: int) -> int:
+    """Epochs per point of a line that stays legible: 1 up to 500 epochs, then 2, 5, 10 ... for at most 250 points."""
+    if epochs <= 500:
+        return 1
+    scale = 10 ** math.floor(math.log10(epochs / 250))
+    return next(width for width in (scale, 2 * scale, 5 * scale, 10 * scale) if width * 250 >= epochs)
+
+
+def block_means(
+    epochs: NDArray[np.int64], series: Series, width: int, *, log: bool = False
+) -> tuple[Series, Series]:
+    """Means over blocks of ``width`` epochs, each at the middle of its epochs; the last block may be shorter.
+
+    :param epochs: shape (epochs,), ascending from 1
+    :param series: shape (epochs,); values that are not finite do not count, a block without any is NaN
+    :param log: geometric means
+    """
+    blocks, starts = np.unique((epochs - 1) // width, return_inverse=True)
+    known = np.isfinite(series)
+    numbers = np.zeros(len(series))
+    numbers[known] = np.log(series[known]) if log else series[known]
+    counts = np.bincount(starts, weights=known, minlength=len(blocks))
+    middle = np.bincount(starts, weights=epochs, minlength=len(blocks)) / np.bincount(
+        starts, minlength=len(blocks)
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = np.bincount(starts, weights=numbers, minlength=len(blocks)) / np.where(
+            counts > 0, counts, np.nan
+        )
+    return middle, np.exp(means) if log else means
+
+
 def axis_limits(
     curves: Sequence[Curves],
     *,
     log: bool = False,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     zero: bool = False,
+    all_singles: bool = False,
 ) -> Limits:
     """Ends of a value axis that a diverged run or a lone peak cannot blow up.
 
-    The axis holds everything drawn unless that spans ``CUT_FACTOR`` times the bulk (1st to 99th percentile) of the
-    values of runs that are alive; then it ends one such span beyond the bulk, and the result tells what lies outside.
+    The axis holds all lines unless they span ``CUT_FACTOR`` times the bulk (1st to 99th percentile) of the values of
+    runs that are alive; then it ends one such span beyond the bulk. It holds all of the bands unless that more than
+    doubles the axis; then the tips at the outermost fiftieth of the epochs are cut. The result tells what is outside.
 
     :param bounds: between which numbers the metric lies by its nature; a band may leave them, the axis does not
     :param zero: the axis must hold zero
+    :param all_singles: single curves are drawn at all epochs, behind the mean
     """
-    drawn = _finite([part for one in curves for part in _drawn(one)], log)
-    if not drawn.size:
+    lines = _finite([part for one in curves for part in _lines(one, all_singles)], log)
+    if not lines.size:
         return Limits(1.0, 10.0) if log else Limits(-1.0 if zero else 0.0, 1.0)
+    alive = _finite(
+        [row[:life] for one in curves for row, life in zip(one.values, one.lives, strict=True)], log
+    )
+    low, high = _cut(lines, alive if alive.size else lines)
+    lower, upper = (_finite([getattr(one, end) for one in curves], log) for end in ("low", "high"))
     if not log:
-        drawn = np.clip(drawn, *bounds)
-    alive = _finite([row[:life] for one in curves for row, life in zip(one.values, one.lives, strict=True)], log)
-    low, high = float(drawn.min()), float(drawn.max())
-    bottom, top = (float(end) for end in np.percentile(alive if alive.size else drawn, (1.0, 99.0)))
-    bulk = top - bottom
-    if bulk > 0 and high - low > CUT_FACTOR * bulk:
-        low, high = max(low, bottom - bulk), min(high, top + bulk)
+        lower, upper = np.clip(lower, *bounds), np.clip(upper, *bounds)
+    if lower.size and upper.size:
+        trimmed = min(low, float(np.percentile(lower, 2.0))), max(high, float(np.percentile(upper, 98.0)))
+        whole = min(low, float(lower.min())), max(high, float(upper.max()))
+        low, high = trimmed if whole[1] - whole[0] > 2 * (trimmed[1] - trimmed[0]) else whole
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    return _with_margin(low, high, drawn, log=log)
+    return _with_margin(low, high, np.concatenate([lines, lower, upper]), log=log)
+
+
+def _cut(lines: Series, alive: Series) -> tuple[float, float]:
+    low, high = float(lines.min()), float(lines.max())
+    bottom, top = (float(end) for end in np.percentile(alive, (1.0, 99.0)))
+    bulk = top - bottom
+    if bulk > 0 and high - low > CUT_FACTOR * bulk:
+        return max(low, bottom - bulk), min(high, top + bulk)
+    return low, high
 
 
 def _with_margin(low: float, high: float, drawn: Series, *, log: bool) -> Limits:
@@ -225,15 +304,15 @@ def _with_margin(low: float, high: float, drawn: Series, *, log: bool) -> Limits
     return Limits(10.0**low, 10.0**high, *(None if end is None else 10.0**end for end in (above, below)))
 
 
-def _drawn(curves: Curves) -> list[Series]:
-    return [curves.center, curves.low, curves.high, curves.values[:, curves.single_from :]]
+def _lines(curves: Curves, all_singles: bool) -> list[Series]:
+    return [curves.center, curves.values[:, 0 if all_singles else curves.single_from :]]
 
 
 def _finite(parts: Iterable[Series], log: bool = False) -> Series:
     """All finite (for a log axis: positive) numbers of some arrays, flat; capped so that spans stay finite."""
     flat = np.concatenate([np.empty(0), *(np.ravel(part) for part in parts)])
-    flat = np.clip(flat[np.isfinite(flat)], -1e300, 1e300)
-    return np.log10(flat[flat > 0]) if log else flat
+    flat = np.clip(flat[np.isfinite(flat)], -1e100, 1e100)
+    return np.log10(np.maximum(flat[flat > 0], 1e-100)) if log else flat
 
 
 def _metric_names(arm: ArmHistories) -> list[str]:
@@ -244,15 +323,17 @@ def _series(history: History, metric: str) -> Series:
     return history[metric] if metric in history else np.full(history.epochs, np.nan)
 
 
-def _lifetime(history: History, diverged: int | None) -> int:
-    epochs = history.epochs
-    if "loss" in history:
+def _ending(history: History, diverged: int | None) -> Ending:
+    """Alive in training: to the end of the history, or to the epoch before the loss was lost."""
+    if diverged is None and "loss" in history:
         broken = np.flatnonzero(~np.isfinite(history["loss"]))
-        epochs = int(broken[0]) if broken.size else epochs
-    return epochs if diverged is None else min(epochs, max(diverged - 1, 0))
+        diverged = int(broken[0]) + 1 if broken.size else None
+    if diverged is None:
+        return Ending(history.epochs)
+    return Ending(min(history.epochs, max(diverged - 1, 0)), diverged)
 
 
-def _curves(series: Mapping[int, Series], lifetimes: Mapping[int, int], *, log: bool) -> Curves:
+def _curves(series: Mapping[int, Series], lasts: Sequence[int], *, log: bool) -> Curves:
     longest = max((len(row) for row in series.values()), default=0)
     values = np.full((len(series), longest), np.nan)
     for row, one in zip(values, series.values(), strict=True):
@@ -260,7 +341,7 @@ def _curves(series: Mapping[int, Series], lifetimes: Mapping[int, int], *, log: 
     values[~np.isfinite(values)] = np.nan
     recorded = np.flatnonzero(np.isfinite(values).any(axis=0))
     values, epochs = values[:, recorded], recorded + 1
-    trained = np.array([lifetimes[seed] for seed in series], dtype=np.int64)
+    trained = np.asarray(lasts, dtype=np.int64)
     alive = np.logical_and.accumulate(np.isfinite(values) & (epochs[None, :] <= trained[:, None]), axis=1)
     lives = alive.sum(axis=1)
     together = int(lives.min(initial=len(epochs)))

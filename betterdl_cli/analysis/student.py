@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from betterdl_cli.history import Series
 
 
-
 _TINY = 1e-300
 _MAX_STEPS = 10_000
 

@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 # The pure Python parser on purpose: libyaml is absent from some installations, words its errors differently,
 # and is not needed for files of this size. It is driven event by event, so nesting costs it no stack.
 import yaml
-from yaml.reader import ReaderError
 
 from betterdl_cli.errors import ConfigError, Fault, Path, nearest
 
@@ -42,8 +41,12 @@ _MAPPING = "a mapping of names to values"
 _CORE_TAG = "tag:yaml.org,2002:"
 _PLAINER = {
     "found character '\\t' that cannot start any token": "found a tab; use spaces",
-    "mapping values are not allowed here": "unexpected ':'; check the indentation, "
-    "or put the text in quotes if the ':' is part of it",
+    "that cannot start any token": "that cannot start a value; put the text in quotes",
+    "mapping values are not allowed here": "unexpected ':'; check the indentation, or put the text in quotes",
+    "the node content": "a value",
+    "'<stream end>'": "the end",
+    "end of stream": "end of the text",
+    "<block end>": "the end of the block",
 }
 
 
@@ -80,7 +83,7 @@ def read(path: pathlib.Path) -> Document:
             content = stream.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         suggestion = nearest(path.name, _file_names(path.parent))
-        raise ConfigError([Fault("no such file", suggestion=suggestion, file=source)]) from None
+        raise ConfigError([Fault("no such file", (), suggestion, source)]) from None
     except IsADirectoryError:
         raise _refused("expected a file, found a folder", source) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -154,11 +157,10 @@ class _Builder:
         """The data of the only document; raises ConfigError, with ``empty`` as message when there is none."""
         if len(self.text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             self.stop(_TOO_LONG)
-        try:
-            self.loader = yaml.SafeLoader(self.text)
-        except ReaderError as error:
-            found = f"expected text, found the control character U+{error.character:04X}"
-            self.stop(found, (), _position(self.text, error.position))
+        if bad := yaml.SafeLoader.NON_PRINTABLE.search(self.text):
+            found = f"expected text, found the unprintable character U+{ord(bad[0]):04X}"
+            self.stop(found, (), _position(self.text, bad.start()))
+        self.loader = yaml.SafeLoader(self.text)
         try:
             data = self._document(empty)
         except yaml.MarkedYAMLError as error:
@@ -320,10 +322,12 @@ def _position(text: str, index: int) -> Position:
 
 
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:
-    problem = str(error.problem)
-    message = f"invalid YAML: {_PLAINER.get(problem, problem)}"
-    if error.context and error.context_mark:
-        return f"{message} ({error.context} that starts at line {error.context_mark.line + 1})"
+    message = f"invalid YAML: {error.problem}"
+    for technical, plainer in _PLAINER.items():
+        message = message.replace(technical, plainer)
+    begin, end = error.context_mark, error.problem_mark
+    if begin and end and begin.line != end.line:
+        return f"{message} (in what starts at line {begin.line + 1})"
     return message
 
 

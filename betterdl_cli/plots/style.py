@@ -6,39 +6,50 @@ rcParams changes them or is changed by them.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, ScalarFormatter
+from numpy.typing import NDArray
 
-from betterdl_cli.analysis.curves import Curves, Limits
+from betterdl_cli.analysis.curves import Curves, Ending, Limits, block_means
 from betterdl_cli.history import Series
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by readers of every colour vision.
 CONTROL = "#0072B2"
 TREATMENT = "#D55E00"
-DIFFERENCE = "#000000"
+DIFFERENCE = "#007A59"  # their bluish green, darkened to be read as a line
 PALE = "#555555"
+FAINT = "#333333"
 
 WIDTH, HEIGHT, DPI = 8.0, 6.5, 150
 FONT = 9.5
 SMALL = 9.0
-LEFT, RIGHT = 0.85, 0.2  # inches beside the panels
+LEFT, RIGHT = 1.0, 0.2  # inches beside the panels
+LABEL = -0.62 / (WIDTH - LEFT - RIGHT)  # where the labels of value axes stand, in widths of a panel
 FEW_EPOCHS = 12  # up to here every epoch gets a marker: a line through one or two points is hard to see
-CAPTION_WIDTH = 104  # characters of the caption that fit into the width of the figure
+CAPTION_WIDTH = 94  # characters of the caption that fit into the width of the figure
+END_LEGEND = "● stopped   × diverged"
+
+LineStyle = str | tuple[int, tuple[float, float]]
+
+_TICK_STEPS = [1, 2, 2.5, 5, 10]
 
 _STYLE: dict[str, object] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same picture everywhere
@@ -68,7 +79,9 @@ _STYLE: dict[str, object] = {
 def styled() -> Iterator[None]:
     """Matplotlib's own defaults and this style, inside the block only."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in a script without a font
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from"
+        )  # a name in a script without a font
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
@@ -93,54 +106,46 @@ def wrapped(notes: Sequence[str]) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(note, CAPTION_WIDTH)]
 
 
-def lay_out(title: str, caption: Sequence[str], panels: Sequence[float], slim: bool) -> tuple[Figure, list[Axes]]:
-    """A figure with a title, room for a legend of two rows, panels under each other and a caption below.
+def lay_out(
+    title: str, keys: Mapping[str, Artist], caption: Sequence[str], *, panels: int, slim: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a title, a legend of two rows, panels under each other and a caption, none covering another.
 
-    :param panels: relative heights of the large panels, which share what is left of the height
+    :param keys: what the legend shows, by its text
+    :param caption: lines below the panels
+    :param panels: number of large panels, which share what is left of the height; a single one makes a lower figure
     :param slim: one more panel of a fixed small height below them
     """
-    heading = textwrap.wrap(short(title, 160), 76, max_lines=2, placeholder=" …") or [""]
-    top = 0.14 + 0.21 * len(heading) + 0.46
-    bottom = 0.55 + 0.165 * len(caption)
-    gaps, slim_height = 0.30, 0.52
-    fixed = top + bottom + gaps * (len(panels) + slim) + slim_height * slim
-    height = max(HEIGHT if len(panels) > 1 else 4.6, fixed + 1.6 * len(panels))
+    heading = textwrap.wrap(short(title, 150), 72, max_lines=2, placeholder=" …") or [""]
+    legend_top = 0.14 + 0.22 * len(heading)
+    top, bottom = legend_top + 0.36, 0.55 + 0.165 * len(caption)
+    gap, slim_height = 0.30, 0.52
+    fixed = top + bottom + gap * (panels + slim) + slim_height * slim
+    height = max(HEIGHT if panels > 1 else 4.6, fixed + 1.6 * panels)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    unit = (height - fixed) / sum(panels)
+    left, above = LEFT / WIDTH, height - top
     axes: list[Axes] = []
-    above = height - top
-    for panel in [unit * part for part in panels] + [slim_height] * slim:
-        above -= gaps + panel
-        box = (LEFT / WIDTH, above / height, (WIDTH - LEFT - RIGHT) / WIDTH, panel / height)
+    for panel in [(height - fixed) / panels] * panels + [slim_height] * slim:
+        above -= gap + panel
+        box = (left, above / height, (WIDTH - LEFT - RIGHT) / WIDTH, panel / height)
         axes.append(figure.add_axes(box, sharex=axes[0] if axes else None))
     for upper in axes[:-1]:
         upper.tick_params(labelbottom=False)
-    left = LEFT / WIDTH
-    _write(figure, left, 1 - 0.12 / height, "\n".join(heading), size=11.5, weight="bold")
-    if caption:
-        baseline = 0.09 / height
-        _write(figure, 0.15 / WIDTH, baseline, "\n".join(caption), size=SMALL, color="#333333", bottom=True)
+    look: dict[str, Any] = {"parse_math": False, "linespacing": 1.3}
+    figure.text(left, 1 - 0.12 / height, "\n".join(heading), fontsize=11.5, weight="bold", va="top", **look)
+    figure.text(left, 0.09 / height, "\n".join(caption), fontsize=SMALL, color=FAINT, va="bottom", **look)
+    _add_legend(figure, keys, legend_top)
     return figure, axes
 
 
-def _write(
-    figure: Figure, x: float, y: float, text: str, *, size: float, bottom: bool = False, **look: str
-) -> None:
-    figure.text(
-        x, y, text, fontsize=size, va="bottom" if bottom else "top", parse_math=False, linespacing=1.3, **look
-    )  # fmt: skip
-
-
-def add_legend(figure: Figure, handles: Sequence[Line2D], labels: Sequence[str], lines: int = 1) -> None:
-    """A legend of two rows between title and panels, where it covers nothing. ``lines``: of the title."""
-    height = figure.get_figheight()
+def _add_legend(figure: Figure, keys: Mapping[str, Artist], top: float) -> None:
     legend = figure.legend(
-        handles, [" "] * len(labels), loc="upper left", ncols=(len(labels) + 1) // 2, frameon=False, fontsize=FONT,
-        bbox_to_anchor=(LEFT / WIDTH, 1 - (0.14 + 0.21 * lines) / height), borderaxespad=0.0, borderpad=0.2,
-        handlelength=2.4, columnspacing=2.5, labelspacing=0.25,
+        list(keys.values()), [" "] * len(keys), loc="upper left", ncols=(len(keys) + 1) // 2, frameon=False,
+        bbox_to_anchor=(LEFT / WIDTH, 1 - top / figure.get_figheight()), borderaxespad=0.0, borderpad=0.2,
+        handlelength=2.4, columnspacing=2.5, labelspacing=0.25, fontsize=FONT,
     )  # fmt: skip
-    for text, label in zip(legend.get_texts(), labels, strict=True):
+    for text, label in zip(legend.get_texts(), keys, strict=True):
         set_plain(text, label)  # set afterwards: matplotlib drops labels that begin with an underscore
 
 
@@ -152,14 +157,15 @@ def set_plain(text: Text, content: str) -> None:
 
 def name_panel(axes: Axes, words: str) -> None:
     """A small heading above a panel."""
-    set_plain(axes.set_title("", loc="left", fontsize=SMALL, color="#333333", pad=4), words)
+    set_plain(axes.set_title("", loc="left", fontsize=SMALL, color=FAINT, pad=4), words)
 
 
 def set_epochs(axes: Axes, epochs: int) -> None:
     """The epoch axis, from 1 to ``epochs``."""
     room = 0.5 if epochs < FEW_EPOCHS else 0.012 * epochs
+    axes.set_xlabel("epoch")
     axes.set_xlim(1 - room, epochs + room)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1, steps=_TICK_STEPS))
 
 
 def set_values(axes: Axes, label: str, limits: Limits, *, log: bool = False) -> None:
@@ -168,60 +174,143 @@ def set_values(axes: Axes, label: str, limits: Limits, *, log: bool = False) -> 
         axes.set_yscale("log")
     axes.set_ylim(limits.low, limits.high)
     if not log:
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=_TICK_STEPS))
+        if 1e-3 <= max(abs(limits.low), abs(limits.high)) < 1e5:
+            axes.yaxis.set_major_formatter(plain := ScalarFormatter(useOffset=False))
+            plain.set_scientific(False)
+        else:  # no factor to be looked for at the end of the axis
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value, 6)))
     axes.set_ylabel(label)
-    axes.yaxis.set_label_coords(-0.62 / (WIDTH - LEFT - RIGHT), 0.5)
+    axes.yaxis.set_label_coords(LABEL, 0.5)
 
 
 def cut_note(what: str, limits: Limits) -> list[str]:
     """What the reader must know of an axis that does not hold everything."""
-    beyond = [f"up to {limits.above:.3g}"] if limits.above is not None else []
-    beyond += [f"down to {limits.below:.3g}"] if limits.below is not None else []
-    return [f"The {what} axis is cut: values reach {' and '.join(beyond)}."] if beyond else []
+    ends = (("up to", limits.above), ("down to", limits.below))
+    beyond = [f"{words} {_number(end)}" for words, end in ends if end is not None]
+    return [f"The axis of the {what} is cut: lines or bands reach {' and '.join(beyond)}."] if beyond else []
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def inside(values: Series, limits: Limits, *, log: bool = False) -> Series:
     """The values, those far outside the axis moved closer: Agg garbles shapes of astronomical coordinates."""
-    if log:
-        far = (limits.high / limits.low) ** 20
-        return np.clip(values, limits.low / far, limits.high * far)
-    far = 20 * (limits.high - limits.low)
-    return np.clip(values, limits.low - far, limits.high + far)
+    if not log:
+        far = 20 * (limits.high - limits.low)
+        return np.clip(values, limits.low - far, limits.high + far)
+    low, high = math.log10(limits.low), math.log10(limits.high)
+    far = 20 * (high - low)
+    return np.clip(values, 10.0 ** max(low - far, -300.0), 10.0 ** min(high + far, 300.0))
 
 
-def draw_mean(
-    axes: Axes, curves: Curves, limits: Limits, *, colour: str, dashed: bool = False, band_alpha: float = 0.18, gid: str
-) -> None:
+@dataclass(frozen=True)
+class Look:
+    """How the lines of some curves are drawn.
+
+    ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1 makes
+    every epoch pale and lays the means over blocks of so many epochs on it.
+    """
+
+    colour: str
+    gid: str
+    dashed: bool = False
+    marked: bool = False
+    block: int = 1
+
+
+def dashes(dashed: bool) -> LineStyle:
+    """Training is solid, validation dashed."""
+    return (0, (4, 1.6)) if dashed else "solid"
+
+
+def draw_mean(axes: Axes, curves: Curves, limits: Limits, look: Look) -> None:
     """Mean and band of the leading epochs at which all runs are alive; nothing below three runs."""
     if not curves.center.size:
         return
     epochs = curves.epochs[: curves.together]
     low, high, center = (
-        inside(part, limits, log=curves.log) for part in (curves.low, curves.high, curves.center)
+        inside(one, limits, log=curves.log) for one in (curves.low, curves.high, curves.center)
     )
-    axes.fill_between(epochs, low, high, color=colour, alpha=band_alpha, linewidth=0, zorder=2).set_gid(f"{gid} band")
-    width = 1.5 if len(epochs) <= 1000 else 1.0
-    line = axes.plot(
-        epochs, center, color=colour, linewidth=width, linestyle=(0, (4, 1.6)) if dashed else "solid", zorder=4,
-        marker="o" if len(epochs) <= FEW_EPOCHS else "", markersize=3.5, gid=f"{gid} mean",
-    )  # fmt: skip
-    del line
+    band = axes.fill_between(epochs, low, high, color=look.colour, alpha=0.2, linewidth=0, zorder=3.5)
+    band.set_gid(f"{look.gid} band")
+    _draw_line(axes, epochs, center, look, f"{look.gid} mean", log=curves.log, width=1.5, zorder=4.0)
 
 
-def draw_singles(
-    axes: Axes, curves: Curves, limits: Limits, *, colour: str, dashed: bool = False, start: int = 0, gid: str
-) -> None:
+def draw_singles(axes: Axes, curves: Curves, limits: Limits, look: Look, start: int = 0) -> None:
     """The single curves from the epoch of index ``start`` on."""
-    epochs = curves.epochs[start:]
-    alpha = min(0.9, 1.6 / np.sqrt(len(curves.seeds)))
+    alpha = min(0.9, 1.6 / math.sqrt(len(curves.seeds)))
     width = 1.0 if len(curves.seeds) <= 3 else 0.7
     for seed, row in zip(curves.seeds, curves.values, strict=True):
-        axes.plot(
-            epochs, inside(row[start:], limits, log=curves.log), color=colour, alpha=alpha, linewidth=width,
-            linestyle=(0, (4, 1.6)) if dashed else "solid", zorder=3,
-            marker="o" if len(epochs) <= FEW_EPOCHS else "", markersize=2.5, gid=f"{gid} run {seed}",
-        )  # fmt: skip
+        values = inside(row[start:], limits, log=curves.log)
+        gid = f"{look.gid} run {seed}"
+        _draw_line(axes, curves.epochs[start:], values, look, gid, log=curves.log, width=width, alpha=alpha)
+
+
+def _draw_line(
+    axes: Axes,
+    epochs: NDArray[np.int64],
+    values: Series,
+    look: Look,
+    gid: str,
+    *,
+    log: bool,
+    width: float,
+    alpha: float = 1.0,
+    zorder: float = 3.0,
+) -> None:
+    """One line with a value at every epoch, its group id ``gid``, and its block means, ``gid`` + `` blocks``."""
+    style: dict[str, Any] = {
+        "linestyle": dashes(look.dashed),
+        "linewidth": width,
+        "alpha": alpha,
+        "zorder": zorder,
+    }
+    if look.block > 1:
+        pale = style | {"linestyle": "solid", "linewidth": 0.45, "alpha": 0.3 * alpha, "zorder": zorder - 0.7}
+        axes.plot(epochs, values, color=look.colour, gid=gid, **pale)
+        middle, means = block_means(epochs, values, look.block, log=log)
+        axes.plot(middle, means, color=look.colour, gid=f"{gid} blocks", **style)
+        return
+    marker = {"marker": "o", "markersize": 2 + width} if look.marked else {}
+    axes.plot(epochs, values, color=look.colour, gid=gid, **style, **marker)
+
+
+def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Limits, look: Look) -> None:
+    """A dot where a run stopped and a cross where one diverged, at the edge of the axes when outside."""
+    for diverged, marker in ((False, "o"), (True, "x")):
+        points: list[tuple[int, float]] = []
+        for seed, row in zip(curves.seeds, curves.values, strict=True):
+            end = ends.get(seed)
+            if end is None or (end.diverged is not None) != diverged:
+                continue
+            reached = np.flatnonzero(np.isfinite(row) & (curves.epochs <= (end.diverged or end.last)))
+            if reached.size:
+                value = min(max(float(row[reached[-1]]), limits.low), limits.high)
+                points.append((int(curves.epochs[reached[-1]]), value))
+        if points:
+            axes.plot(
+                *np.transpose(points), linestyle="", marker=marker, markersize=5.5 if diverged else 4,
+                markeredgewidth=1.6 if diverged else 0.6, color=look.colour, clip_on=False, zorder=6,
+                markeredgecolor=look.colour if diverged else "white",
+                gid=f"{look.gid} {'diverged' if diverged else 'stopped'}",
+            )  # fmt: skip
+
+
+def draw_steps(axes: Axes, label: str, lines: Sequence[tuple[NDArray[np.int64], int, Look]]) -> None:
+    """Step lines of a count per epoch, each with the total it starts from; the first is wider, to show under others."""
+    for index, (count, _, look) in enumerate(lines):
+        edges = np.arange(len(count) + 1) + 0.5
+        width = 3.0 if index == 0 and len(lines) > 1 else 1.5
+        steps = axes.stairs(count, edges, baseline=None, color=look.colour, linewidth=width, zorder=3 + index)
+        steps.set_gid(look.gid)
+    totals = [total for _, total, _ in lines]
+    axes.set_ylim(-0.15 * max(totals), 1.15 * max(totals))
+    axes.yaxis.set_major_locator(FixedLocator([0, max(totals)]))
+    axes.set_ylabel(label)
+    axes.yaxis.set_label_coords(LABEL, 0.5)
+    name_panel(axes, END_LEGEND)
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -1,0 +1,153 @@
+"""Train what is missing of an experiment, one run after the other, in a worker process. Imports no Keras."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from betterdl_cli import files
+from betterdl_cli.config.experiment import Store
+from betterdl_cli.errors import UsageError
+from betterdl_cli.expand import Arm
+from betterdl_cli.record import RunRecord
+from betterdl_cli.store import ENVIRONMENT, ExperimentDirectory, Plan
+from betterdl_cli.training.supervisor import Worker, WorkerDiedError
+
+COMPARABLE = ("engine", "backend", "device", "threads", "jit_compile", "machine", "versions")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train; nothing here is part of the experiment's identity."""
+
+    device: str = "auto"
+    threads: int = 1
+    allow_mixed: bool = False
+    store: Store = Store()
+
+
+class Listener(Protocol):
+    """Hears how the training goes on."""
+
+    def begin(self, runs: int, epochs: int) -> None: ...
+    def run_begins(self, arm: str, seed: int, epochs: int) -> None: ...
+    def epochs_done(self, epochs: int) -> None: ...
+    def run_ends(self, record: RunRecord) -> None: ...
+
+
+def missing_runs(directory: ExperimentDirectory, plan: Plan) -> list[tuple[int, Arm]]:
+    """What is left to train, seed by seed so that whole pairs come first."""
+    found = []
+    for seed in plan.seeds:
+        for arm in plan.arms:
+            run = directory.read_run(arm, seed)
+            if run is None or not run.record.finished:
+                found.append((seed, arm))
+    return found
+
+
+def conduct(
+    directory: ExperimentDirectory,
+    plan: Plan,
+    options: Options,
+    listener: Listener,
+    check_data: Callable[[], None],
+) -> None:
+    """Train every missing run and store it. ``check_data`` runs while the worker starts; what it raises is raised.
+
+    Raises :class:`UsageError` when the runs would not be comparable with those already there.
+    """
+    todo = missing_runs(directory, plan)
+    if not todo:
+        check_data()
+        return
+    log = directory.path / ".worker.log"
+    worker = Worker(options.device, options.threads, log)
+    try:
+        check_data()
+        environment = worker.wait_until_ready()
+        if not options.allow_mixed:
+            _refuse_mixed(directory, plan, environment)
+        files.write_json(
+            directory.path / ENVIRONMENT,
+            {"schema": "bdl.environment/1", **environment, "git_commit": _git_commit()},
+        )
+        listener.begin(len(todo), sum(arm.spec.training.epochs for _, arm in todo))
+        for number, (seed, arm) in enumerate(todo, start=1):
+            listener.run_begins(arm.id, seed, arm.spec.training.epochs)
+            record, alive = _train_one(worker, directory, arm, seed, options, environment, listener)
+            listener.run_ends(record)
+            if not alive and number < len(todo):
+                worker.__exit__()
+                worker = Worker(options.device, options.threads, log)
+                worker.wait_until_ready()
+    finally:
+        worker.__exit__()
+
+
+def _train_one(
+    worker: Worker,
+    directory: ExperimentDirectory,
+    arm: Arm,
+    seed: int,
+    options: Options,
+    environment: dict[str, Any],
+    listener: Listener,
+) -> tuple[RunRecord, bool]:
+    """The record of one run, and whether the worker is still alive."""
+    request = {
+        "arm": arm.id,
+        "seed": seed,
+        "spec": arm.spec.to_json(),
+        "directory": str(directory.path),
+        "store": options.store.model_dump(),
+    }
+    error, alive = "", True
+    try:
+        for message in worker.train(request):
+            if message["event"] == "epoch":
+                listener.epochs_done(message["epochs"])
+            elif message["event"] == "finished":
+                return RunRecord.model_validate_json(json.dumps(message["record"])), True
+            else:
+                error = message["error"]
+    except WorkerDiedError as death:
+        error, alive = f"the training process died: {death}", False
+    record = RunRecord(
+        arm=arm.id, seed=seed, spec=arm.spec.digest, status="failed", error=error, environment=environment
+    )
+    directory.write_failure(record, worker.log_tail() + "\n")
+    return record, alive
+
+
+def _refuse_mixed(directory: ExperimentDirectory, plan: Plan, environment: dict[str, Any]) -> None:
+    for arm, runs in directory.runs(plan).items():
+        for seed, run in runs.items():
+            before = run.record.environment
+            changed = [key for key in COMPARABLE if run.record.finished and before.get(key) != environment[key]]
+            if changed:
+                listed = ", ".join(f"{key} {_words(before.get(key))} → {_words(environment[key])}" for key in changed)
+                raise UsageError(
+                    f"the finished runs in {directory.path} were trained differently ({arm}, seed {seed}: {listed}). "
+                    "Mixing them would compare more than the technique: use another --out, or --allow-mixed"
+                )
+
+
+def _words(value: Any) -> str:
+    return " ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, if it is in a git repository."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+

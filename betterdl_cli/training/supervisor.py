@@ -1,0 +1,117 @@
+"""The parent's side of a worker process: start it, hand it runs, hear from it, notice its death. Imports no Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+from betterdl_cli.errors import BdlError, UsageError
+
+
+class WorkerDiedError(Exception):
+    """The worker process ended without an answer; the text says how."""
+
+
+class Worker:
+    """One training process. Use as a context manager: leaving it ends the process at once."""
+
+    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
+        """Start the process without waiting for it; what it prints goes to ``log``."""
+        self._log_path = log
+        self._log_start = 0
+        read_end, write_end = os.pipe()
+        try:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "betterdl_cli.training.worker", str(write_end), device, str(threads)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(write_end,),
+                )
+        except OSError as error:
+            os.close(read_end)
+            raise UsageError(f"cannot start a training process with its log in {log}: {error.strerror}") from error
+        finally:
+            os.close(write_end)
+        self._messages: IO[str] = os.fdopen(read_end, encoding="utf-8")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._messages.close()
+        if self._process.stdin:
+            try:
+                self._process.stdin.close()
+            except BrokenPipeError:
+                pass
+        self._log_path.unlink(missing_ok=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self) -> dict[str, Any]:
+        """The environment it trains in. Raises :class:`BdlError` when it cannot train at all."""
+        try:
+            message = self._next()
+        except WorkerDiedError as error:
+            raise BdlError(f"the training process did not start: {error}\n{self.log_tail()}") from None
+        if message["event"] == "refused":
+            raise UsageError(message["message"])
+        environment: dict[str, Any] = message["environment"]
+        return environment
+
+    def train(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Hand over one run and yield its messages; the last one is 'finished' or 'failed'.
+
+        Raises :class:`WorkerDiedError`.
+        """
+        self._log_start = self._log_path.stat().st_size if self._log_path.exists() else 0
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerDiedError(self._how_it_ended()) from None
+        while True:
+            message = self._next()
+            yield message
+            if message["event"] in {"finished", "failed"}:
+                return
+
+    def log_tail(self) -> str:
+        """What the worker printed since the last run was handed over, the last 64 KiB of it."""
+        try:
+            with self._log_path.open("rb") as stream:
+                stream.seek(self._log_start)
+                return stream.read()[-65536:].decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _next(self) -> dict[str, Any]:
+        line = self._messages.readline()
+        if not line.endswith("\n"):
+            raise WorkerDiedError(self._how_it_ended())
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            return f"it ended with exit code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "unknown"
+        hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
+        return f"it was ended by signal {-code} ({name}){hint}"
