@@ -142,7 +142,10 @@ def _several_clippings(spec: ArmSpec, path: Path) -> list[Fault]:
     if len(given) < 2:
         return []
     return [
-        Fault(f"expected one kind of gradient clipping, found {' and '.join(given)}", path or ("training", "optimizer"))
+        Fault(
+            f"expected one kind of gradient clipping, found {' and '.join(given)}",
+            path or ("training", "optimizer"),
+        )
     ]
 
 

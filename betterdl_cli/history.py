@@ -48,9 +48,7 @@ class History:
 
     def to_mapping(self) -> dict[str, list[float | None]]:
         """Plain lists for strict JSON: a value that is not finite becomes None."""
-        return {
-            name: [float(v) if math.isfinite(v) else None for v in series] for name, series in self.metrics.items()
-        }
+        return {name: [float(v) if math.isfinite(v) else None for v in series] for name, series in self.metrics.items()}
 
     def __getitem__(self, name: str) -> Series:
         return self.metrics[name]

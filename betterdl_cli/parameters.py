@@ -123,14 +123,11 @@ def _real_location(value: Any, location: tuple[int | str, ...]) -> Path:
     """pydantic's location without the names of union members, which are no keys of the file."""
     real: list[str | int] = []
     for part in location:
-        if isinstance(value, Mapping) and part in value:
+        mapped = isinstance(value, Mapping)
+        if (mapped and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
             value = value[part]
-        elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        elif isinstance(value, Mapping) and not real and part == location[-1]:
+        elif mapped and part == location[-1]:
             value = None  # a missing key
-        elif isinstance(value, Mapping) and part == location[-1] and not str(part).startswith(("function", "dict[")):
-            value = None
         else:
             continue
         real.append(part)

@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 
 from betterdl_cli.errors import nearest
 
-
 Leaf = TypeVar("Leaf")
 
 

@@ -27,7 +27,9 @@ def _rows(value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or (isinstance(value, int) and value < 1) or (isinstance(value, float) and not 0 < value < 1):
         raise PydanticCustomError(
-            "rows", "expected a number of rows (1, 2, …) or a fraction between 0 and 1, found {found}", {"found": value}
+            "rows",
+            "expected a number of rows (1, 2, …) or a fraction between 0 and 1, found {found}",
+            {"found": value},
         )
     return value
 
@@ -59,7 +61,8 @@ class SplitSpec(Frozen):
     )
     test: Rows = Field(description="rows or fraction for the test set")
     order: Literal["shuffled", "given"] = Field(
-        default="shuffled", description="'given': first rows train, then validation, then test; 'shuffled': stratified"
+        default="shuffled",
+        description="'given': first rows train, then validation, then test; 'shuffled': stratified",
     )
     seed: StrictInt = Field(default=0, ge=0, description="seed of the shuffle")
     resplit: bool = Field(default=False, description="true: every run seed draws a new split")
@@ -68,7 +71,9 @@ class SplitSpec(Frozen):
     def _fits(self) -> SplitSpec:
         parts = [part for part in (self.train, self.validation, self.test) if isinstance(part, float)]
         if sum(parts) > 1 + 1e-9:
-            raise PydanticCustomError("split", "expected fractions that add up to at most 1, found {sum}", {"sum": sum(parts)})
+            raise PydanticCustomError(
+                "split", "expected fractions that add up to at most 1, found {sum}", {"sum": sum(parts)}
+            )
         if self.resplit and self.order == "given":
             raise PydanticCustomError("split", "expected order: shuffled with resplit: true, found order: given")
         return self
@@ -242,4 +247,3 @@ def canonical_digest(plain: Json) -> str:
     """SHA-256 of a plain value's canonical JSON (sorted keys, no white space, no non-finite numbers)."""
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-

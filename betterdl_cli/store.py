@@ -1,4 +1,4 @@
-"""The only place that knows the layout of ``runs/``: where each file of an experiment lies, and what counts as whole."""
+"""The only place that knows the layout of ``runs/``: where each file lies, and what counts as whole."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ class ExperimentDirectory:
         folder = self.run_path(record.arm, record.seed)
         with contextlib.suppress(FileNotFoundError):
             (folder / RECORD).unlink()
-        files.write_text(
-            folder / HISTORY, json.dumps(history.to_mapping(), ensure_ascii=False, allow_nan=False) + "\n"
-        )
+        files.write_text(folder / HISTORY, json.dumps(history.to_mapping(), ensure_ascii=False, allow_nan=False) + "\n")
         for name, content in (arrays or {}).items():
             files.write_arrays(folder / f"{name}.npz", content)
         names = [HISTORY, *(f"{name}.npz" for name in arrays or {})]
@@ -214,7 +212,10 @@ def _plan_to_json(plan: Plan) -> dict[str, Any]:
         "smoke": plan.smoke,
         "validation_is_test": plan.validation_is_test,
         "arms": [
-            {**json.loads(arm.model_dump_json()), "differences_in_words": [str(item) for item in arm.differences]}
+            {
+                **json.loads(arm.model_dump_json()),
+                "differences_in_words": [str(item) for item in arm.differences],
+            }
             for arm in plan.arms
         ],
     }
@@ -233,6 +234,29 @@ def _plan_from_json(plain: dict[str, Any]) -> Plan:
         smoke=plain["smoke"],
         validation_is_test=plain["validation_is_test"],
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a directory is: an experiment, or one arm of it, or one run of that arm."""
+
+    directory: ExperimentDirectory
+    arm: str | None = None
+    seed: int | None = None
+
+
+def locate(path: pathlib.Path) -> Place | None:
+    """What of ours lies at a path, or None."""
+    if directory := ExperimentDirectory.holding(path):
+        return Place(directory)
+    path = path.resolve()
+    if path.parent.name == "arms" and (directory := ExperimentDirectory.holding(path.parents[1])):
+        return Place(directory, path.name)
+    seed = path.name.removeprefix("seed-")
+    if len(path.parents) > 2 and path.parents[1].name == "arms" and seed.isdigit():
+        directory = ExperimentDirectory.holding(path.parents[2])
+        return Place(directory, path.parent.name, int(seed)) if directory else None
+    return None
 
 
 def experiments(root: pathlib.Path) -> list[ExperimentDirectory]:

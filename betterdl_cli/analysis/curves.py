@@ -1,11 +1,12 @@
-"""What a picture of learning curves shows, as plain arrays: means with their bands, single runs, who is still alive.
+"""What a picture of learning curves shows, as plain arrays: means with bands, single runs, who is alive.
 
 The rules, for runs of one arm and for pairs alike:
 
-* A run is *alive* while its history lasts, its values are finite and it has not diverged; a pair while both runs are.
-* A mean with its 95 % t band exists from three runs on, and only at epochs at which all runs are alive. The mean of
-  the survivors of early stopping or divergence would compare different runs at different epochs, so there is none:
-  from the first end on, and below three runs, the single curves are the picture.
+* A run is *alive* while its history lasts, its values are finite and it has not diverged; a pair while both
+  runs are.
+* A mean with its 95 % t band exists from three runs on, and only at epochs at which all runs are alive. The
+  mean of the survivors of early stopping or divergence would compare different runs at different epochs, so
+  there is none: from the first end on, and below three runs, the single curves are the picture.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from betterdl_cli.history import History, Series
 VALIDATION = "val_"
 FEWEST_FOR_BAND = 3
 LOG_DECADES = 2.0
-# Values may reach this many times beyond the span of the bulk of the alive ones before an axis is cut.
+# How many times the span of ordinary values an axis may hold before it is cut.
 CUT_FACTOR = 10.0
 
 _NOT_A_SCORE = {"learning_rate", "lr"}
 _LOSS_WORDS = ("loss", "error", "entropy", "divergence")
-_LOSS_NAMES = {"mse", "mae", "mape", "msle", "rmse", "poisson"}
+_LOSS_NAMES = {"mse", "mae", "mape", "msle", "rmse", "poisson", "perplexity"}
 _HIGHER_WORDS = ("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "r2")
 
 
@@ -37,11 +38,11 @@ _HIGHER_WORDS = ("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "
 class Curves:
     """One metric over the epochs of the runs of an arm, or of the pairs of two arms.
 
-    ``epochs`` (from 1) has shape (epochs,); epochs at which no run recorded the metric are left out. ``values`` has
-    shape (runs, epochs) in the order of ``seeds``, NaN where a run has none. ``alive`` counts the runs alive at each
-    epoch and ``lives`` the epochs at which each run is alive, shape (runs,). ``center, low, high`` cover the leading
-    epochs at which all runs are alive, shape (together,), and are empty below three runs; with ``log`` they are the
-    geometric mean and its band.
+    ``epochs`` (from 1) has shape (epochs,); epochs at which no run recorded the metric are left out.
+    ``values`` has shape (runs, epochs) in the order of ``seeds``, NaN where a run has none. ``alive`` counts
+    the runs alive at each epoch, ``lives`` the epochs at which each run is alive, shape (runs,). ``center,
+    low, high`` cover the leading epochs at which all runs are alive, shape (together,), and are empty below
+    three runs; with ``log`` they are the geometric mean and its band.
     """
 
     seeds: tuple[int, ...]
@@ -61,7 +62,7 @@ class Curves:
 
     @property
     def single_from(self) -> int:
-        """Index of the epoch from which single curves are shown: the last one of the mean, so that they join it."""
+        """Index of the first epoch with single curves: the last one of the mean, so that they join it."""
         if not self.center.size:
             return 0
         return self.together if self.together == len(self.epochs) else self.together - 1
@@ -73,7 +74,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Limits:
-    """The ends of a value axis. ``above`` / ``below`` hold the extreme that lies outside, None when all is inside."""
+    """The ends of a value axis. ``above`` and ``below`` hold what lies farthest outside, if anything does."""
 
     low: float
     high: float
@@ -83,8 +84,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run or a pair ended before others: ``last`` is the last epoch at which it was alive (0: at none),
-    ``diverged`` the epoch at which it diverged, None when it merely stopped."""
+    """How a run or a pair ended before others.
+
+    ``last`` is the last epoch at which it was alive (0: at none), ``diverged`` the epoch at which it
+    diverged, None when it merely stopped.
+    """
 
     last: int
     diverged: int | None = None
@@ -97,7 +101,7 @@ def endings(arm: ArmHistories, longest: int) -> dict[int, Ending]:
 
 
 def pair_endings(control: ArmHistories, treatment: ArmHistories) -> dict[int, Ending]:
-    """The pairs, by seed, that ended before the longest pair, each with the end of the run that ended first."""
+    """The pairs, by seed, that ended before the longest pair, with the end of the run that ended first."""
     ends: dict[int, Ending] = {}
     for seed in common_seeds(control, treatment):
         both = [_ending(arm.runs[seed], arm.diverged.get(seed)) for arm in (control, treatment)]
@@ -130,7 +134,8 @@ def arm_curves(arm: ArmHistories, metric: str, *, log: bool = False) -> Curves:
 
     A run without the metric counts as a run that was never alive, so that no mean silently leaves it out.
 
-    :param log: compute mean and band in log space. Raises ValueError when a value to be averaged is not positive.
+    :param log: compute mean and band in log space
+    Raises ValueError when a value to be averaged in log space is not positive.
     """
     runs = sorted(arm.runs.items())
     series = {seed: _series(history, metric) for seed, history in runs}
@@ -152,8 +157,7 @@ def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> 
         with np.errstate(over="ignore", invalid="ignore"):
             differences[seed] = minuend[:both] - subtrahend[:both]
     lasts = [
-        min(_ending(arm.runs[seed], arm.diverged.get(seed)).last for arm in (control, treatment))
-        for seed in seeds
+        min(_ending(arm.runs[seed], arm.diverged.get(seed)).last for arm in (control, treatment)) for seed in seeds
     ]
     return _curves(differences, lasts, log=False)
 
@@ -161,8 +165,8 @@ def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> 
 def panel_metrics(control: ArmHistories, treatment: ArmHistories) -> tuple[str, ...]:
     """The one or two metrics to show, without ``val_``: the loss, and the accuracy or the first other score.
 
-    A score recorded for training and validation goes before one without validation. Raises ValueError when an arm
-    has no epochs or the arms have no metric in common.
+    A score recorded for training and validation goes before one without validation. Raises ValueError when an
+    arm has no epochs or the arms have no metric in common.
     """
     for arm in (control, treatment):
         if not arm.longest:
@@ -197,14 +201,16 @@ def better_sign(metric: str) -> int:
 
 
 def wants_log_axis(metric: str, drawn: Iterable[Series]) -> bool:
-    """Whether a metric belongs on a log axis: a loss whose values are all positive and span more than two decades.
+    """Whether a metric belongs on a log axis: a loss, all positive, that spans more than two decades.
 
-    :param drawn: everything drawn into the panel, all arms, any shapes; values that are not finite do not count
+    :param drawn: what is drawn into the panel, all arms, any shapes; values that are not finite do not count
     """
     if not is_loss(metric):
         return False
     values = _finite(drawn)
-    return bool(values.size and values.min() > 0 and np.log10(values.max() / values.min()) > LOG_DECADES)
+    if not values.size or values.min() <= 0:
+        return False
+    return math.log10(values.max()) - math.log10(values.min()) > LOG_DECADES
 
 
 def are_shares(metric: str, drawn: Iterable[Series]) -> bool:
@@ -214,35 +220,28 @@ def are_shares(metric: str, drawn: Iterable[Series]) -> bool:
 
 
 def block_width(epochs: int) -> int:
-    """Epochs per point of a line that stays legible: 1 up to 500 epochs, then 2, 5, 10 ... for at most 250 points."""
+    """Epochs per point of a legible line: 1 up to 500 epochs, then 5, 10, 20 ... for at most 250 points."""
     if epochs <= 500:
         return 1
-    scale = 10 ** math.floor(math.log10(epochs / 250))
+    scale = int(10 ** math.floor(math.log10(epochs / 250)))
     return next(width for width in (scale, 2 * scale, 5 * scale, 10 * scale) if width * 250 >= epochs)
 
 
-def block_means(
-    epochs: NDArray[np.int64], series: Series, width: int, *, log: bool = False
-) -> tuple[Series, Series]:
+def block_means(epochs: NDArray[np.int64], series: Series, width: int, *, log: bool = False) -> tuple[Series, Series]:
     """Means over blocks of ``width`` epochs, each at the middle of its epochs; the last block may be shorter.
 
     :param epochs: shape (epochs,), ascending from 1
     :param series: shape (epochs,); values that are not finite do not count, a block without any is NaN
     :param log: geometric means
     """
-    blocks, starts = np.unique((epochs - 1) // width, return_inverse=True)
+    _, members = np.unique((epochs - 1) // width, return_inverse=True)
     known = np.isfinite(series)
     numbers = np.zeros(len(series))
     numbers[known] = np.log(series[known]) if log else series[known]
-    counts = np.bincount(starts, weights=known, minlength=len(blocks))
-    middle = np.bincount(starts, weights=epochs, minlength=len(blocks)) / np.bincount(
-        starts, minlength=len(blocks)
-    )
-    with np.errstate(invalid="ignore", over="ignore"):
-        means = np.bincount(starts, weights=numbers, minlength=len(blocks)) / np.where(
-            counts > 0, counts, np.nan
-        )
-    return middle, np.exp(means) if log else means
+    middles = np.bincount(members, weights=epochs) / np.bincount(members)
+    counts = np.bincount(members, weights=known)
+    means = np.bincount(members, weights=numbers) / np.where(counts > 0, counts, np.nan)
+    return middles, np.exp(means) if log else means
 
 
 def axis_limits(
@@ -255,21 +254,22 @@ def axis_limits(
 ) -> Limits:
     """Ends of a value axis that a diverged run or a lone peak cannot blow up.
 
-    The axis holds all lines unless they span ``CUT_FACTOR`` times the bulk (1st to 99th percentile) of the values of
-    runs that are alive; then it ends one such span beyond the bulk. It holds all of the bands unless that more than
-    doubles the axis; then the tips at the outermost fiftieth of the epochs are cut. The result tells what is outside.
+    The axis holds all lines unless they span ``CUT_FACTOR`` times the ordinary values: for each arm's metric,
+    those of runs that are alive, from the 1st to the 99th percentile and at the first epoch. Then it ends one
+    such span beyond them. It holds all of the bands unless that more than doubles the axis; then the tips at
+    a fiftieth of the epochs are cut. The result tells what is outside.
 
-    :param bounds: between which numbers the metric lies by its nature; a band may leave them, the axis does not
+    :param bounds: between which numbers the metric lies by its nature; a band may leave them, the axis does
+        not. An axis between two finite bounds is not cut.
     :param zero: the axis must hold zero
     :param all_singles: single curves are drawn at all epochs, behind the mean
     """
     lines = _finite([part for one in curves for part in _lines(one, all_singles)], log)
     if not lines.size:
         return Limits(1.0, 10.0) if log else Limits(-1.0 if zero else 0.0, 1.0)
-    alive = _finite(
-        [row[:life] for one in curves for row, life in zip(one.values, one.lives, strict=True)], log
-    )
-    low, high = _cut(lines, alive if alive.size else lines)
+    low, high = float(lines.min()), float(lines.max())
+    if log or not np.isfinite(bounds).all():
+        low, high = _cut(low, high, np.concatenate([_ordinary(one, log) for one in curves]))
     lower, upper = (_finite([getattr(one, end) for one in curves], log) for end in ("low", "high"))
     if not log:
         lower, upper = np.clip(lower, *bounds), np.clip(upper, *bounds)
@@ -279,23 +279,25 @@ def axis_limits(
         low, high = trimmed if whole[1] - whole[0] > 2 * (trimmed[1] - trimmed[0]) else whole
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
+    if high - low <= 1e-4 * max(abs(low), abs(high)):  # constant curves
+        half = 0.3 if log else 0.05 * abs(high) or 0.01
+        low, high = max(low - half, bounds[0]), min(high + half, bounds[1])
     return _with_margin(low, high, np.concatenate([lines, lower, upper]), log=log)
 
 
-def _cut(lines: Series, alive: Series) -> tuple[float, float]:
-    low, high = float(lines.min()), float(lines.max())
-    bottom, top = (float(end) for end in np.percentile(alive, (1.0, 99.0)))
-    bulk = top - bottom
-    if bulk > 0 and high - low > CUT_FACTOR * bulk:
-        return max(low, bottom - bulk), min(high, top + bulk)
-    return low, high
+def _cut(low: float, high: float, ordinary: Series) -> tuple[float, float]:
+    """``low`` and ``high``, or ends near the ordinary values where these would all but vanish."""
+    if not ordinary.size:
+        return low, high
+    bottom, top = float(ordinary.min()), float(ordinary.max())
+    span = top - bottom or 0.05 * abs(top) or 0.01
+    if high - low <= CUT_FACTOR * span:
+        return low, high
+    return max(low, bottom - span), min(high, top + span)
 
 
 def _with_margin(low: float, high: float, drawn: Series, *, log: bool) -> Limits:
     """Ends with room for the width of a line, in the units of the metric."""
-    if high - low <= 1e-4 * max(abs(low), abs(high)):  # constant curves
-        middle, half = (low + high) / 2, 0.3 if log else 0.05 * abs(high) or 0.01
-        low, high = middle - half, middle + half
     margin = 0.04 * (high - low)
     low, high, lowest, highest = low - margin, high + margin, float(drawn.min()), float(drawn.max())
     above, below = highest if highest > high else None, lowest if lowest < low else None
@@ -304,15 +306,23 @@ def _with_margin(low: float, high: float, drawn: Series, *, log: bool) -> Limits
     return Limits(10.0**low, 10.0**high, *(None if end is None else 10.0**end for end in (above, below)))
 
 
+def _ordinary(curves: Curves, log: bool) -> Series:
+    """Numbers that span the ordinary values of some curves, shape (k,); none when no run was ever alive."""
+    alive = np.arange(len(curves.epochs))[None, :] < curves.lives[:, None]
+    values = _finite([curves.values[alive]], log)
+    first = _finite([curves.values[:, :1][alive[:, :1]]], log)
+    return np.concatenate([np.percentile(values, (1.0, 99.0)), first]) if values.size else values
+
+
 def _lines(curves: Curves, all_singles: bool) -> list[Series]:
     return [curves.center, curves.values[:, 0 if all_singles else curves.single_from :]]
 
 
 def _finite(parts: Iterable[Series], log: bool = False) -> Series:
-    """All finite (for a log axis: positive) numbers of some arrays, flat; capped so that spans stay finite."""
+    """All finite (for a log axis: positive) numbers, flat, and so capped that their spans are finite too."""
     flat = np.concatenate([np.empty(0), *(np.ravel(part) for part in parts)])
     flat = np.clip(flat[np.isfinite(flat)], -1e100, 1e100)
-    return np.log10(np.maximum(flat[flat > 0], 1e-100)) if log else flat
+    return np.asarray(np.log10(np.maximum(flat[flat > 0], 1e-100)) if log else flat, dtype=np.float64)
 
 
 def _metric_names(arm: ArmHistories) -> list[str]:
@@ -347,10 +357,7 @@ def _curves(series: Mapping[int, Series], lasts: Sequence[int], *, log: bool) ->
     together = int(lives.min(initial=len(epochs)))
     enough = len(series) >= FEWEST_FOR_BAND and together > 0
     center, low, high = _mean_band(values[:, :together], log=log) if enough else (np.empty(0),) * 3
-    return Curves(
-        seeds=tuple(series), epochs=epochs, values=values, alive=alive.sum(axis=0), lives=lives,
-        center=center, low=low, high=high, log=log,
-    )  # fmt: skip
+    return Curves(tuple(series), epochs, values, alive.sum(axis=0), lives, center, low, high, log)
 
 
 def _mean_band(values: Series, *, log: bool) -> tuple[Series, Series, Series]:

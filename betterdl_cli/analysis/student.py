@@ -2,7 +2,8 @@
 
 Source of the formulas: NIST Digital Library of Mathematical Functions, 8.17 (https://dlmf.nist.gov/8.17): the
 continued fraction 8.17.22 of the regularised incomplete beta function and its reflection 8.17.4, evaluated by
-Lentz's method in the modified form of Thompson and Barnett (1986). Accurate to 1e-10 for 1 to 200 degrees of freedom.
+Lentz's method in the modified form of Thompson and Barnett (1986). Accurate to 1e-10 for 1 to 200 degrees of
+freedom.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betterdl_cli.history import Series
-
 
 _TINY = 1e-300
 _MAX_STEPS = 10_000
@@ -34,8 +34,8 @@ def t_cdf(t: float, degrees_of_freedom: float) -> float:
 def t_quantile(probability: float, degrees_of_freedom: float) -> float:
     """The number that a t-distributed one stays below with ``probability``, strictly between 0 and 1.
 
-    Raises ValueError for a probability outside (or within 1e-100 of 0), and for degrees of freedom that are below 1
-    or not finite.
+    Raises ValueError for a probability outside (or within 1e-100 of 0), and for degrees of freedom that are
+    below 1 or not finite.
     """
     _check_degrees(degrees_of_freedom)
     if not 1e-100 <= probability < 1.0:  # thinner tails leave the range of floating-point numbers
@@ -47,9 +47,10 @@ def t_quantile(probability: float, degrees_of_freedom: float) -> float:
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Series, Series, Series]:
     """The mean over axis 0 with its t interval: ``(mean, low, high)``, each of shape ``values.shape[1:]``.
 
-    :param values: independent observations along axis 0, shape (n, epochs) with n >= 2; an epoch that holds a value
-        that is not finite has no finite mean and interval either
+    :param values: independent observations along axis 0, shape (n, epochs) with n >= 2; an epoch that holds a
+        value that is not finite has no finite mean and interval either
     :param confidence: share of intervals that cover the true mean of normally distributed values
+    Raises ValueError for fewer than two observations and for a confidence not strictly between 0 and 1.
     """
     observed = np.asarray(values, dtype=np.float64)
     if observed.ndim == 0 or len(observed) < 2:

@@ -39,7 +39,7 @@ def _seed_list(value: Any) -> list[int]:
         return value
     raise PydanticCustomError(
         "seeds",
-        "expected a number of seeds (10), a list of seeds ([3, 5, 8]) or a range with both ends (10..19), found {found}",
+        "expected a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19), found {found}",
         {"found": str(value)[:60]},
     )
 
@@ -111,7 +111,11 @@ class Experiment(Frozen):
     def reduced(self) -> Experiment:
         """The same experiment in seconds: at most 3 epochs, 2 seeds and 64 rows of each part."""
         epochs, seeds = min(self.training.epochs, 3), self.seeds[:2]
-        resolved = {**self.resolved, "seeds": list(seeds), "training": {**self.resolved["training"], "epochs": epochs}}
+        resolved = {
+            **self.resolved,
+            "seeds": list(seeds),
+            "training": {**self.resolved["training"], "epochs": epochs},
+        }
         return self.model_copy(
             update={
                 "training": self.training.model_copy(update={"epochs": epochs}),

@@ -172,7 +172,9 @@ def _techniques(value: Any, faults: list[Fault]) -> tuple[dict[str, list[Recipe]
             continue
         given = {} if given is None else given
         if not isinstance(given, Mapping):
-            faults.append(Fault(f"expected a mapping of parameters ({{}} for the defaults), found {found(given)}", path))
+            faults.append(
+                Fault(f"expected a mapping of parameters ({{}} for the defaults), found {found(given)}", path)
+            )
             continue
         swept = [key for key, item in given.items() if _is_sweep(cls, key, item)]
         recipes[name] = []

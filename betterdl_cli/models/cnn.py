@@ -19,7 +19,9 @@ class CNN(Model):
     example: ClassVar[dict[str, Any]] = {"filters": [2]}
 
     filters: tuple[Annotated[StrictInt, Field(ge=1, le=65_536)], ...] = Field(
-        default=(16, 32), min_length=1, description="filters of each block; every block halves height and width"
+        default=(16, 32),
+        min_length=1,
+        description="filters of each block; every block halves height and width",
     )
     kernel_size: StrictInt = Field(default=3, ge=1, le=99, description="height and width of the kernels, in pixels")
     activation: Activation = Field(default="relu", description="of the convolutions (a Keras name)")

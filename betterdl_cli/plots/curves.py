@@ -10,7 +10,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from betterdl_cli.analysis.curves import (
     LOG_DECADES,
@@ -18,7 +17,6 @@ from betterdl_cli.analysis.curves import (
     Curves,
     Ending,
     Limits,
-    alive_counts,
     are_shares,
     arm_curves,
     axis_limits,
@@ -37,7 +35,7 @@ _COLOURS = (style.CONTROL, style.TREATMENT)
 
 @dataclass(frozen=True)
 class _Panel:
-    """One metric of both arms. ``curves`` holds, per arm, training and then validation, as far as recorded."""
+    """One metric of both arms. ``curves`` holds, per arm, training and validation, as far as recorded."""
 
     metric: str
     label: str
@@ -54,11 +52,11 @@ def draw_curves(
     note: str = "",
     validation_is_test: bool = False,
 ) -> Figure:
-    """The loss above, the accuracy (or another score) below, training solid and validation dashed, both arms.
+    """The loss above, the accuracy (or another score) below, both arms, training solid and validation dashed.
 
-    From three runs on an arm is drawn as mean and 95 % t band while all its runs are alive, otherwise as single
-    runs. Which is the case, and whatever does not fit into the picture, is written into it. When runs ended before
-    the longest one, a further panel counts those still training.
+    From three runs on an arm is drawn as mean and 95 % t band while all its runs are alive, otherwise as
+    single runs. Which is the case, and whatever does not fit into the picture, is written into it. When runs
+    ended before the longest one, a further panel counts those still training.
 
     :param note: more to be said below the picture
     :param validation_is_test: the validation data are the test data; the legend says so
@@ -76,7 +74,11 @@ def draw_curves(
         for panel, ax in zip(panels, axes, strict=False):
             _draw_panel(ax, panel, arms, ends, longest)
         if ended:
-            style.draw_steps(axes[-1], "runs\ntraining", _alive_lines(arms, ends, longest))
+            lines = [
+                style.Alive(len(arm.runs), end, style.Look(colour, gid=f"{role} alive"))
+                for arm, end, role, colour in zip(arms, ends, _ROLES, _COLOURS, strict=True)
+            ]
+            style.draw_alive(axes[-1], "runs", longest, lines)
         style.set_epochs(axes[-1], longest)
     return figure
 
@@ -95,9 +97,8 @@ def _plan(arms: tuple[ArmHistories, ArmHistories], metric: str) -> _Panel:
     if wants_log_axis(metric, values):
         logs = (_both(arms[0], metric, log=True), _both(arms[1], metric, log=True))
         limits = axis_limits([one for arm in logs for one in arm.values()], log=True)
-        if (
-            limits.high > 10.0**LOG_DECADES * limits.low
-        ):  # else the decades are those of a cut-off diverged run
+        # Without the decades of a diverged run that the axis cuts off, the rest may need no log axis.
+        if limits.high > 10.0**LOG_DECADES * limits.low:
             return _Panel(metric, label, logs, limits, log=True)
     finite = np.concatenate([one[np.isfinite(one)] for one in values])
     positive = is_loss(metric) and bool((finite >= 0).all())
@@ -113,9 +114,7 @@ def _both(arm: ArmHistories, metric: str, *, log: bool) -> dict[str, Curves]:
 
 
 def _notes(arms: Sequence[ArmHistories], panels: Sequence[_Panel], note: str) -> list[str]:
-    notes = [
-        line for panel in panels for line in style.cut_note(panel.metric.replace("_", " "), panel.limits)
-    ]
+    notes = [line for panel in panels for line in style.cut_note(panel.metric.replace("_", " "), panel.limits)]
     notes += block_note(max(arm.longest for arm in arms))
     notes += [line for arm in arms for line in diverged_note(arm)]
     if any(panel.metric == "loss" for panel in panels):
@@ -139,17 +138,16 @@ def diverged_note(arm: ArmHistories) -> list[str]:
 
 def penalty_note(control: ArmHistories, treatment: ArmHistories) -> list[str]:
     """Which losses include a regularisation penalty and so are no plain losses."""
-    names = [style.short(arm.name) for arm in (control, treatment) if arm.penalised]
-    if not names:
-        return []
-    if len(names) == 2:
+    if control.penalised and treatment.penalised:
         return ["The loss of both arms includes the regularisation penalty."]
-    return [f"The loss of {names[0]} includes the regularisation penalty, that of the other arm has none."]
+    if not (control.penalised or treatment.penalised):
+        return []
+    plain, penalised = (control, treatment) if treatment.penalised else (treatment, control)
+    names = style.short(penalised.name, 32), style.short(plain.name, 32)
+    return [f"The loss of {names[0]} includes its regularisation penalty; {names[1]} has none."]
 
 
-def _keys(
-    arms: Sequence[ArmHistories], panels: Sequence[_Panel], validation_is_test: bool
-) -> dict[str, Artist]:
+def _keys(arms: Sequence[ArmHistories], panels: Sequence[_Panel], validation_is_test: bool) -> dict[str, Artist]:
     """The legend: the arms by colour, training and validation by line."""
     keys: dict[str, Artist] = {}
     for arm, colour in zip(arms, _COLOURS, strict=True):
@@ -190,35 +188,21 @@ def _draw_panel(
             style.mark_ends(axes, curves, ended, panel.limits, look)
 
 
-def _alive_lines(
-    arms: Sequence[ArmHistories], ends: Sequence[Mapping[int, Ending]], longest: int
-) -> list[tuple[NDArray[np.int64], int, style.Look]]:
-    return [
-        (alive_counts(len(arm.runs), end, longest), len(arm.runs), style.Look(colour, gid=f"{role} alive"))
-        for arm, end, role, colour in zip(arms, ends, _ROLES, _COLOURS, strict=True)
-    ]
-
-
 def _manner(panel: _Panel, arms: Sequence[ArmHistories]) -> str:
     """How the arms are drawn, in words: of both when they agree, else of each."""
-    manners = [manner(list(parts.values()), log=panel.log) for parts in panel.curves]
+    manners = [_words(list(parts.values()), log=panel.log) for parts in panel.curves]
     longer = max(manners, key=len)
-    if longer.startswith(
-        min(manners, key=len)
-    ):  # "while all runs train" holds for an arm without early ends too
+    if longer.startswith(min(manners, key=len)):  # "while all runs train" holds for an arm without early ends too
         return longer
-    return "; ".join(
-        f"{style.short(arm.name, 24)}: {words}" for arm, words in zip(arms, manners, strict=True)
-    )
+    return "; ".join(f"{style.short(arm.name, 20)}: {words}" for arm, words in zip(arms, manners, strict=True))
 
 
-def manner(curves: Sequence[Curves], *, log: bool = False, of: str = "runs") -> str:
-    """How curves of runs (or pairs) are drawn, in words."""
+def _words(curves: Sequence[Curves], *, log: bool) -> str:
+    """How the curves of runs are drawn, in words."""
+    if not any(len(one.epochs) for one in curves):
+        return "no finite values"
     if not any(one.center.size for one in curves):
-        return f"single {of}"
+        return "single runs"
     words = f"{'geometric mean' if log else 'mean'}, 95 % t band"
-    return (
-        f"{words} while all {of} train, then single {of}"
-        if any(one.shows_singles for one in curves)
-        else words
-    )
+    ended = any(one.shows_singles for one in curves)
+    return f"{words} while all runs train, then single runs" if ended else words

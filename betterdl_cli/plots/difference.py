@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,12 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from betterdl_cli.analysis.curves import (
-    FEWEST_FOR_BAND,
     VALIDATION,
     Curves,
     Ending,
     Limits,
-    alive_counts,
+    are_shares,
     axis_limits,
     better_sign,
     block_width,
@@ -29,7 +29,7 @@ from betterdl_cli.analysis.curves import (
 )
 from betterdl_cli.analysis.histories import ArmHistories
 from betterdl_cli.plots import style
-from betterdl_cli.plots.curves import block_note, diverged_note, manner, penalty_note
+from betterdl_cli.plots.curves import block_note, diverged_note, penalty_note
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def draw_difference(
     note: str = "",
     validation_is_test: bool = False,
 ) -> Figure:
-    """Treatment minus control per epoch over the common seeds: the loss above, the accuracy or another score below.
+    """Treatment minus control per epoch, paired by seed: the loss above, the accuracy or another score below.
 
-    Validation metrics where both arms have them, else those of training; the headings say which. Single pairs are
-    thin lines; from three pairs on their mean and 95 % t band lies over them while all pairs are alive.
+    Validation metrics where both arms have them, else those of training; the headings say which. Single pairs
+    are thin lines; from three pairs on their mean and 95 % t band lies over them while all pairs are alive.
 
     :param note: more to be said below the picture
     :param validation_is_test: the validation data are the test data; the headings say so
@@ -69,14 +69,14 @@ def draw_difference(
     ends = pair_endings(control, treatment)
     caption = style.wrapped(_notes(control, treatment, panels, note))
     pairs = len(common_seeds(control, treatment))
+    averaged = any(panel.curves.center.size for panel in panels)
     with style.styled():
-        figure, axes = style.lay_out(title, _keys(pairs), caption, panels=len(panels), slim=bool(ends))
+        figure, axes = style.lay_out(title, _keys(pairs, averaged), caption, panels=len(panels), slim=bool(ends))
         for panel, ax in zip(panels, axes, strict=False):
             _draw_panel(ax, panel, ends, longest)
         if ends:
-            counts = alive_counts(pairs, ends, longest)
-            look = style.Look(style.DIFFERENCE, gid="pairs alive")
-            style.draw_steps(axes[-1], "pairs\ntraining", [(counts, pairs, look)])
+            line = style.Alive(pairs, ends, style.Look(style.DIFFERENCE, gid="pairs alive"))
+            style.draw_alive(axes[-1], "pairs", longest, [line])
         style.set_epochs(axes[-1], longest)
     return figure
 
@@ -85,34 +85,39 @@ def _plan(control: ArmHistories, treatment: ArmHistories, metric: str, validatio
     validated = all(
         any(VALIDATION + metric in history for history in arm.runs.values()) for arm in (control, treatment)
     )
-    curves = pair_curves(control, treatment, VALIDATION + metric if validated else metric)
+    name = VALIDATION + metric if validated else metric
+    curves = pair_curves(control, treatment, name)
     data = ("validation (= test set)" if validation_is_test else "validation") if validated else "training"
     words = metric.replace("_", " ")
-    better = {-1: "below zero = better", 0: "", 1: "above zero = better"}[better_sign(metric)]
     names = f"{style.short(treatment.name, 32)} − {style.short(control.name, 32)}"
-    heading = f"{data} {words}: {names}. {_capital(manner([curves], of='pairs'))}"
-    label = f"difference in {words}\n{better}".strip()
-    return _Panel(words, heading, label, curves, axis_limits([curves], zero=True, all_singles=True))
+    heading = f"{data} {words}: {names}{'' if len(curves.epochs) else ' (no finite values)'}"
+    label = f"difference in {words}" + _hint(control, treatment, metric)
+    share = are_shares(metric, [run[name] for arm in (control, treatment) for run in arm.runs.values() if name in run])
+    bounds = (-1.0, 1.0) if share else (-math.inf, math.inf)
+    limits = axis_limits([curves], bounds=bounds, zero=True, all_singles=True)
+    return _Panel(words, heading, label, curves, limits)
 
 
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _hint(control: ArmHistories, treatment: ArmHistories, metric: str) -> str:
+    """Which side of zero is better, as far as that can be said."""
+    if metric == "loss" and control.penalised != treatment.penalised:
+        return ""  # a penalty is no worse fit
+    return {-1: "\nbelow zero = better", 0: "", 1: "\nabove zero = better"}[better_sign(metric)]
 
 
 def _notes(control: ArmHistories, treatment: ArmHistories, panels: list[_Panel], note: str) -> list[str]:
-    notes = [
-        line for panel in panels for line in style.cut_note(f"difference in {panel.words}", panel.limits)
-    ]
+    notes = [line for panel in panels for line in style.cut_note(f"difference in {panel.words}", panel.limits)]
     notes += block_note(longest_pair(control, treatment))
+    if any(panel.curves.center.size and panel.curves.shows_singles for panel in panels):
+        notes.append("The mean and its band end with the first pair that ends.")
     seeds = common_seeds(control, treatment)
     if not len(seeds) == len(control.runs) == len(treatment.runs):
         found = [
-            f"{style.short(arm.name, 32)} has {style.counted(len(arm.runs), 'seed')}"
-            for arm in (control, treatment)
+            f"{style.short(arm.name, 32)} has {style.counted(len(arm.runs), 'seed')}" for arm in (control, treatment)
         ]
         notes.append(f"Paired over the {style.counted(len(seeds), 'common seed')}: {', '.join(found)}.")
     if any(control.runs[seed].epochs != treatment.runs[seed].epochs for seed in seeds):
-        notes.append("Each difference ends with the shorter run of its pair.")
+        notes.append("A pair ends with the shorter of its runs.")
     for arm in (control, treatment):
         notes += diverged_note(arm)
     if any(panel.words == "loss" for panel in panels):
@@ -120,9 +125,9 @@ def _notes(control: ArmHistories, treatment: ArmHistories, panels: list[_Panel],
     return notes + ([note] if note.strip() else [])
 
 
-def _keys(pairs: int) -> dict[str, Artist]:
-    single = Line2D([], [], color=style.PALE, linewidth=1.0, alpha=0.8)
-    if pairs < FEWEST_FOR_BAND:
+def _keys(pairs: int, averaged: bool) -> dict[str, Artist]:
+    single = Line2D([], [], color=style.BEHIND if averaged else style.PALE, linewidth=1.0)
+    if not averaged:
         return {style.counted(pairs, "single pair"): single}
     mean = Line2D([], [], color=style.DIFFERENCE, linewidth=2.0)
     band = Patch(facecolor=style.DIFFERENCE, alpha=0.25)
@@ -134,7 +139,8 @@ def _draw_panel(axes: Axes, panel: _Panel, ends: Mapping[int, Ending], longest: 
     style.set_values(axes, panel.label, panel.limits)
     axes.axhline(0.0, color="black", linewidth=1.0, zorder=2.9, gid="zero")
     marked, block = longest <= style.FEW_EPOCHS, block_width(longest)
-    single = style.Look(style.PALE, gid="pair", marked=marked, block=block)
+    behind = style.BEHIND if panel.curves.center.size else style.PALE
+    single = style.Look(behind, gid="pair", marked=marked, block=block)
     mean = style.Look(style.DIFFERENCE, gid="pairs", marked=marked, block=block)
     style.draw_singles(axes, panel.curves, panel.limits, single)
     style.draw_mean(axes, panel.curves, panel.limits, mean)

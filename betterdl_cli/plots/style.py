@@ -1,22 +1,20 @@
 """The look of all pictures, and how one gets onto the disk: colours, fonts, layout, ends of axes, PNG files.
 
-Figures are made without pyplot and without a display, and nothing of the user's matplotlibrc or of the process's
-rcParams changes them or is changed by them.
+Figures are made without pyplot and without a display, and neither the user's matplotlibrc nor the rcParams of
+the process change them or are changed by them.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import secrets
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -28,7 +26,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from betterdl_cli.analysis.curves import Curves, Ending, Limits, block_means
+from betterdl_cli import files
+from betterdl_cli.analysis.curves import Curves, Ending, Limits, alive_counts, block_means
 from betterdl_cli.history import Series
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by readers of every colour vision.
@@ -36,6 +35,7 @@ CONTROL = "#0072B2"
 TREATMENT = "#D55E00"
 DIFFERENCE = "#007A59"  # their bluish green, darkened to be read as a line
 PALE = "#555555"
+BEHIND = "#999999"
 FAINT = "#333333"
 
 WIDTH, HEIGHT, DPI = 8.0, 6.5, 150
@@ -45,9 +45,7 @@ LEFT, RIGHT = 1.0, 0.2  # inches beside the panels
 LABEL = -0.62 / (WIDTH - LEFT - RIGHT)  # where the labels of value axes stand, in widths of a panel
 FEW_EPOCHS = 12  # up to here every epoch gets a marker: a line through one or two points is hard to see
 CAPTION_WIDTH = 94  # characters of the caption that fit into the width of the figure
-END_LEGEND = "● stopped   × diverged"
-
-LineStyle = str | tuple[int, tuple[float, float]]
+LineStyle = Literal["solid"] | tuple[float, Sequence[float]]
 
 _TICK_STEPS = [1, 2, 2.5, 5, 10]
 
@@ -79,16 +77,14 @@ _STYLE: dict[str, object] = {
 def styled() -> Iterator[None]:
     """Matplotlib's own defaults and this style, inside the block only."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from"
-        )  # a name in a script without a font
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in a script without a font
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]
         yield
 
 
 def short(name: str, limit: int = 44) -> str:
-    """A name on one line in at most ``limit`` characters, without its middle: arms often differ at the end."""
+    """A name on one line in at most ``limit`` characters; its middle goes: names often differ at the end."""
     flat = re.sub(r"[\s\x00-\x1f\x7f]+", " ", name).strip()
     if len(flat) <= limit:
         return flat
@@ -109,11 +105,11 @@ def wrapped(notes: Sequence[str]) -> list[str]:
 def lay_out(
     title: str, keys: Mapping[str, Artist], caption: Sequence[str], *, panels: int, slim: bool
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a title, a legend of two rows, panels under each other and a caption, none covering another.
+    """A figure with a title, a legend of two rows, panels and a caption, none covering another.
 
     :param keys: what the legend shows, by its text
     :param caption: lines below the panels
-    :param panels: number of large panels, which share what is left of the height; a single one makes a lower figure
+    :param panels: number of large panels, which share what is left of the height
     :param slim: one more panel of a fixed small height below them
     """
     heading = textwrap.wrap(short(title, 150), 72, max_lines=2, placeholder=" …") or [""]
@@ -141,10 +137,19 @@ def lay_out(
 
 def _add_legend(figure: Figure, keys: Mapping[str, Artist], top: float) -> None:
     legend = figure.legend(
-        list(keys.values()), [" "] * len(keys), loc="upper left", ncols=(len(keys) + 1) // 2, frameon=False,
-        bbox_to_anchor=(LEFT / WIDTH, 1 - top / figure.get_figheight()), borderaxespad=0.0, borderpad=0.2,
-        handlelength=2.4, columnspacing=2.5, labelspacing=0.25, fontsize=FONT,
-    )  # fmt: skip
+        list(keys.values()),
+        [" "] * len(keys),
+        loc="upper left",
+        bbox_to_anchor=(LEFT / WIDTH, 1 - top / figure.get_figheight()),
+        ncols=(len(keys) + 1) // 2,
+        frameon=False,
+        borderaxespad=0.0,
+        borderpad=0.2,
+        handlelength=2.4,
+        columnspacing=2.5,
+        labelspacing=0.25,
+        fontsize=FONT,
+    )
     for text, label in zip(legend.get_texts(), keys, strict=True):
         set_plain(text, label)  # set afterwards: matplotlib drops labels that begin with an underscore
 
@@ -209,8 +214,8 @@ def inside(values: Series, limits: Limits, *, log: bool = False) -> Series:
 class Look:
     """How the lines of some curves are drawn.
 
-    ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1 makes
-    every epoch pale and lays the means over blocks of so many epochs on it.
+    ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1
+    makes every epoch pale and lays on it the means over blocks of so many epochs.
     """
 
     colour: str
@@ -230,11 +235,12 @@ def draw_mean(axes: Axes, curves: Curves, limits: Limits, look: Look) -> None:
     if not curves.center.size:
         return
     epochs = curves.epochs[: curves.together]
-    low, high, center = (
-        inside(one, limits, log=curves.log) for one in (curves.low, curves.high, curves.center)
-    )
-    band = axes.fill_between(epochs, low, high, color=look.colour, alpha=0.2, linewidth=0, zorder=3.5)
-    band.set_gid(f"{look.gid} band")
+    low, high, center = (inside(one, limits, log=curves.log) for one in (curves.low, curves.high, curves.center))
+    fill: dict[str, Any] = {"color": look.colour, "alpha": 0.2, "zorder": 3.5, "gid": f"{look.gid} band"}
+    if len(epochs) == 1:  # an area of no width
+        axes.vlines(epochs, low, high, linewidth=8, **fill)
+    else:
+        axes.fill_between(epochs, low, high, linewidth=0, **fill)
     _draw_line(axes, epochs, center, look, f"{look.gid} mean", log=curves.log, width=1.5, zorder=4.0)
 
 
@@ -260,26 +266,33 @@ def _draw_line(
     alpha: float = 1.0,
     zorder: float = 3.0,
 ) -> None:
-    """One line with a value at every epoch, its group id ``gid``, and its block means, ``gid`` + `` blocks``."""
-    style: dict[str, Any] = {
+    """The line of every epoch, of group id ``gid``, and where wanted the block means, ``gid`` + ' blocks'."""
+    strong: dict[str, Any] = {
         "linestyle": dashes(look.dashed),
         "linewidth": width,
         "alpha": alpha,
         "zorder": zorder,
     }
-    if look.block > 1:
-        pale = style | {"linestyle": "solid", "linewidth": 0.45, "alpha": 0.3 * alpha, "zorder": zorder - 0.7}
-        axes.plot(epochs, values, color=look.colour, gid=gid, **pale)
-        middle, means = block_means(epochs, values, look.block, log=log)
-        axes.plot(middle, means, color=look.colour, gid=f"{gid} blocks", **style)
+    if look.marked:
+        strong |= {"marker": "o", "markersize": 2.2 + width}
+        strong |= {"markerfacecolor": "white"} if look.dashed else {}
+    if look.block == 1:
+        axes.plot(epochs, values, color=look.colour, gid=gid, **strong)
         return
-    marker = {"marker": "o", "markersize": 2 + width} if look.marked else {}
-    axes.plot(epochs, values, color=look.colour, gid=gid, **style, **marker)
+    pale: dict[str, Any] = {"linewidth": 0.45, "alpha": 0.3 * alpha, "zorder": zorder - 0.7}
+    axes.plot(epochs, values, color=look.colour, gid=gid, **pale)
+    middles, means = block_means(epochs, values, look.block, log=log)
+    axes.plot(middles, means, color=look.colour, gid=f"{gid} blocks", **strong)
+
+
+_END: dict[str, Any] = {"linestyle": "", "clip_on": False, "zorder": 6}
+_DOT = _END | {"marker": "o", "markersize": 4.0, "markeredgewidth": 0.6, "markeredgecolor": "white"}
+_CROSS = _END | {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.6}
 
 
 def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Limits, look: Look) -> None:
-    """A dot where a run stopped and a cross where one diverged, at the edge of the axes when outside."""
-    for diverged, marker in ((False, "o"), (True, "x")):
+    """A dot where a run stopped and a cross where one diverged, at the edge of the panel when beyond it."""
+    for diverged, kind in ((False, "stopped"), (True, "diverged")):
         points: list[tuple[int, float]] = []
         for seed, row in zip(curves.seeds, curves.values, strict=True):
             end = ends.get(seed)
@@ -290,45 +303,44 @@ def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Li
                 value = min(max(float(row[reached[-1]]), limits.low), limits.high)
                 points.append((int(curves.epochs[reached[-1]]), value))
         if points:
-            axes.plot(
-                *np.transpose(points), linestyle="", marker=marker, markersize=5.5 if diverged else 4,
-                markeredgewidth=1.6 if diverged else 0.6, color=look.colour, clip_on=False, zorder=6,
-                markeredgecolor=look.colour if diverged else "white",
-                gid=f"{look.gid} {'diverged' if diverged else 'stopped'}",
-            )  # fmt: skip
+            mark = _CROSS | {"markeredgecolor": look.colour} if diverged else _DOT
+            axes.plot(*np.transpose(points), color=look.colour, gid=f"{look.gid} {kind}", **mark)
 
 
-def draw_steps(axes: Axes, label: str, lines: Sequence[tuple[NDArray[np.int64], int, Look]]) -> None:
-    """Step lines of a count per epoch, each with the total it starts from; the first is wider, to show under others."""
-    for index, (count, _, look) in enumerate(lines):
-        edges = np.arange(len(count) + 1) + 0.5
-        width = 3.0 if index == 0 and len(lines) > 1 else 1.5
-        steps = axes.stairs(count, edges, baseline=None, color=look.colour, linewidth=width, zorder=3 + index)
-        steps.set_gid(look.gid)
-    totals = [total for _, total, _ in lines]
-    axes.set_ylim(-0.15 * max(totals), 1.15 * max(totals))
-    axes.yaxis.set_major_locator(FixedLocator([0, max(totals)]))
-    axes.set_ylabel(label)
+@dataclass(frozen=True)
+class Alive:
+    """Of how many runs (or pairs), and how they ended: one step line of those alive at each epoch."""
+
+    total: int
+    ends: Mapping[int, Ending]
+    look: Look
+
+
+def draw_alive(axes: Axes, what: str, epochs: int, lines: Sequence[Alive]) -> None:
+    """How many runs (or pairs) are alive at each epoch, and in the heading what marks their ends."""
+    edges = np.arange(epochs + 1) + 0.5
+    for index, line in enumerate(lines):
+        counts = alive_counts(line.total, line.ends, epochs)
+        width = 3.0 if index == 0 and len(lines) > 1 else 1.5  # the first shows under the second
+        steps = axes.stairs(counts, edges, baseline=None, color=line.look.colour, linewidth=width, zorder=3 + index)
+        steps.set_gid(line.look.gid)
+    most = max(line.total for line in lines)
+    axes.set_ylim(-0.15 * most, 1.15 * most)
+    axes.yaxis.set_major_locator(FixedLocator([0, most]))
+    axes.set_ylabel(f"{what}\ntraining")
     axes.yaxis.set_label_coords(LABEL, 0.5)
-    name_panel(axes, END_LEGEND)
+    kinds = {end.diverged is not None for line in lines for end in line.ends.values()}
+    marks = [mark for kind, mark in ((False, "● stopped"), (True, "× diverged")) if kind in kinds]
+    name_panel(axes, "   ".join(marks))
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Writes the figure as a PNG whose bytes depend on the picture alone.
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG whose bytes depend on the picture alone, whole or not at all.
 
-    The file appears complete or not at all: it is written beside its place and moved there. Raises OSError when
-    that fails, and leaves what was there before.
+    Raises :class:`betterdl_cli.files.WriteError`, and leaves what was there before.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.png.tmp")
-    canvas = FigureCanvasAgg(figure)
-    try:
-        with temporary.open("xb") as file:
-            with styled():
-                canvas.print_png(file, metadata={"Software": None})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with styled():
+        files.write(
+            path,
+            lambda stream: figure.savefig(stream, format="png", dpi="figure", metadata={"Software": None}),
+        )

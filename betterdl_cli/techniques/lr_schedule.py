@@ -31,7 +31,12 @@ from betterdl_cli.techniques.base import Area, Technique
 
 class LearningRateSchedule(Technique):
     area: ClassVar[Area] = "better learning"
-    example: ClassVar[dict[str, Any]] = {"kind": "plateau", "monitor": "loss", "patience": 1, "min_delta": 10.0}
+    example: ClassVar[dict[str, Any]] = {
+        "kind": "plateau",
+        "monitor": "loss",
+        "patience": 1,
+        "min_delta": 10.0,
+    }
 
     kind: Literal["plateau"] = Field(description="plateau: cut the rate when the monitored metric stalls")
     monitor: StrictStr = Field(default="val_loss", description="metric of the history to watch")

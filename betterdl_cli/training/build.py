@@ -45,9 +45,9 @@ def build_optimizer(arguments: Mapping[str, Json]) -> keras.optimizers.Optimizer
         schedule = {key: value for key, value in given["learning_rate"].items() if value is not None}
         cls = getattr(keras.optimizers.schedules, SCHEDULES[schedule.pop("kind")].keras_name)
         given["learning_rate"] = cls(**schedule)
-    optimizer: keras.optimizers.Optimizer = getattr(
-        keras.optimizers, OPTIMIZERS[str(arguments["kind"])].keras_name
-    )(**given)
+    optimizer: keras.optimizers.Optimizer = getattr(keras.optimizers, OPTIMIZERS[str(arguments["kind"])].keras_name)(
+        **given
+    )
     return optimizer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from betterdl_cli import files
@@ -26,7 +26,7 @@ class Options:
     device: str = "auto"
     threads: int = 1
     allow_mixed: bool = False
-    store: Store = Store()
+    store: Store = field(default_factory=Store)
 
 
 class Listener(Protocol):
@@ -81,11 +81,11 @@ def conduct(
             record, alive = _train_one(worker, directory, arm, seed, options, environment, listener)
             listener.run_ends(record)
             if not alive and number < len(todo):
-                worker.__exit__()
+                worker.close()
                 worker = Worker(options.device, options.threads, log)
                 worker.wait_until_ready()
     finally:
-        worker.__exit__()
+        worker.close()
 
 
 def _train_one(
@@ -143,11 +143,7 @@ def _words(value: Any) -> str:
 def _git_commit() -> str | None:
     """The commit of the working directory, if it is in a git repository."""
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-

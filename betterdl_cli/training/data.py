@@ -37,9 +37,9 @@ class Split:
     validation: Rows | None
     test: Rows
 
-    @property
-    def fingerprint(self) -> str:
-        hashed = hashlib.sha256()
+    def fingerprint(self, table: Table) -> str:
+        """Digest of the data and of the rows of each part: equal for two runs that saw the same examples."""
+        hashed = hashlib.sha256(table.x.tobytes() + table.y.tobytes())
         for name in ("train", "validation", "test"):
             rows = getattr(self, name)
             hashed.update(name.encode() + (b"-" if rows is None else rows.astype("<i8").tobytes()))
@@ -64,7 +64,7 @@ class Parts:
 
     task: Task
     classes: int
-    split: Split
+    fingerprint: str
     train: Part
     validation: Part | None
     test: Part
@@ -98,7 +98,7 @@ def load_parts(spec: DataSpec, run_seed: int) -> Parts:
         for rows, x in zip((split.train, split.validation, split.test), inputs, strict=True)
     )
     assert train is not None and test is not None
-    return Parts(task, table.classes, split, train, validation, test)
+    return Parts(task, table.classes, split.fingerprint(table), train, validation, test)
 
 
 def _scaled(kind: str, inputs: Sequence[NDArray[np.float32] | None]) -> list[NDArray[np.float32] | None]:
@@ -124,7 +124,9 @@ def split_rows(spec: DataSpec, table: Table, task: Task, run_seed: int) -> Split
     split, sizes = spec.split, _sizes(spec.split, table.rows)
     if sum(sizes.values()) > table.rows:
         asked = " + ".join(f"{name} {rows}" for name, rows in sizes.items())
-        raise SplitError(f"expected at most {table.rows} rows, as many as there are; found {asked} = {sum(sizes.values())}")
+        raise SplitError(
+            f"expected at most {table.rows} rows, as many as there are; found {asked} = {sum(sizes.values())}"
+        )
     if split.order == "given":
         edges = np.cumsum([0, *sizes.values()])
         parts = {name: np.arange(low, high) for name, low, high in zip(sizes, edges[:-1], edges[1:], strict=True)}
@@ -169,9 +171,13 @@ def _shuffled(sizes: dict[str, int], table: Table, task: Task, seed: int) -> dic
                 random_state=seeds.derive("part", seed, name),
             )
         except ValueError as error:
-            counts = ", ".join(f"class {k}: {n}" for k, n in enumerate(np.bincount(table.y))) if task.is_classification else ""
+            counts = (
+                ", ".join(f"class {k}: {n}" for k, n in enumerate(np.bincount(table.y)))
+                if task.is_classification
+                else ""
+            )
             raise SplitError(
-                f"expected rows of every class in every part, found too few for parts of {sizes} rows ({counts}): {error}",
+                f"expected rows of every class in every part, found too few for {sizes} rows ({counts}): {error}",
                 name,
             ) from None
     parts[names[-1]] = rest
@@ -197,7 +203,10 @@ def _require_all_classes(parts: dict[str, Rows], table: Table) -> None:
         missing = sorted(set(range(table.classes)) - set(table.y[rows].tolist()))
         if missing:
             listed = ", ".join(str(label) for label in missing[:10])
-            raise SplitError(f"expected every class in the {name} part ({len(rows)} rows), found none of class {listed}", name)
+            raise SplitError(
+                f"expected every class in the {name} part ({len(rows)} rows), found none of class {listed}",
+                name,
+            )
 
 
 def data_faults(spec: DataSpec, run_seeds: Sequence[int]) -> list[Fault]:

@@ -43,7 +43,11 @@ class Trained:
 
 
 def train(
-    arm: str, spec: ArmSpec, seed: int, environment: dict[str, Any], report: Callable[[int], None] = lambda _: None
+    arm: str,
+    spec: ArmSpec,
+    seed: int,
+    environment: dict[str, Any],
+    report: Callable[[int], None] = lambda _: None,
 ) -> Trained:
     """Train one run from its spec and seed. ``report`` hears the number of epochs done.
 
@@ -82,7 +86,7 @@ def train(
         penalised=penalised,
         parameters=model.count_params(),
         rows={name: part.rows for name, part in parts.named.items()},
-        fingerprints=Fingerprints(split=parts.split.fingerprint, order=tuple(orders), weights=weights_before),
+        fingerprints=Fingerprints(split=parts.fingerprint, order=tuple(orders), weights=weights_before),
         seconds=round(seconds, 3),
         environment=environment,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """One training process. Use as a context manager: leaving it ends the process at once."""
+    """One training process; :meth:`close` it."""
 
     def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
         """Start the process without waiting for it; what it prints goes to ``log``."""
@@ -29,7 +30,14 @@ class Worker:
         try:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "betterdl_cli.training.worker", str(write_end), device, str(threads)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "betterdl_cli.training.worker",
+                        str(write_end),
+                        device,
+                        str(threads),
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
@@ -42,18 +50,14 @@ class Worker:
             os.close(write_end)
         self._messages: IO[str] = os.fdopen(read_end, encoding="utf-8")
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the process at once, whatever it is doing, and remove its log."""
         self._process.kill()
         self._process.wait()
         self._messages.close()
         if self._process.stdin:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         self._log_path.unlink(missing_ok=True)
 
     @property

@@ -606,9 +606,7 @@ def test_dump_quotes_text_that_looks_like_something_else(text: str) -> None:
     assert yaml12.dump({"a": text}) == f"a: '{text}'\n"
 
 
-@pytest.mark.parametrize(
-    "number", [1e-07, 1e16, 5e-324, 1.7976931348623157e308, 0.1, -0.0, 3.0, 1e22, 123456789.123]
-)
+@pytest.mark.parametrize("number", [1e-07, 1e16, 5e-324, 1.7976931348623157e308, 0.1, -0.0, 3.0, 1e22, 123456789.123])
 def test_dump_float_round_trips(number: float) -> None:
     text = yaml12.dump({"a": number})
     assert exact(yaml12.parse(text, "c.yaml").data) == exact({"a": number})
@@ -628,9 +626,7 @@ def test_dump_writes_a_tuple_as_a_list() -> None:
     assert yaml12.dump({"a": (1, 2)}) == "a:\n- 1\n- 2\n"
 
 
-@pytest.mark.parametrize(
-    "value", [math.inf, -math.inf, math.nan, 10**100, -(10**100), "\ud800", {"\udfff": 1}]
-)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 10**100, -(10**100), "\ud800", {"\udfff": 1}])
 def test_dump_refuses_values_that_parse_refuses(value: object) -> None:
     with pytest.raises(ValueError):
         yaml12.dump({"a": value})
@@ -651,9 +647,7 @@ def test_dump_refuses_data_that_contains_itself() -> None:
 
 # --- properties
 
-texts = st.text() | st.text(
-    alphabet=" \n\t\r\x85\u2028'\"\\:#-?,[]{}&*!|>%@`~=<.0123456789eExXoabn", max_size=12
-)
+texts = st.text() | st.text(alphabet=" \n\t\r\x85\u2028'\"\\:#-?,[]{}&*!|>%@`~=<.0123456789eExXoabn", max_size=12)
 scalars = (
     st.none()
     | st.booleans()

@@ -1,0 +1,186 @@
+"""The numbers of an experiment as one plain document: what tables, reports and ``--json`` show.
+
+The keys are documented in docs/files.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from betterdl_cli.analysis.arms import PARTS, ArmData
+from betterdl_cli.analysis.comparison import (
+    PairedDifference,
+    Pairing,
+    Spread,
+    paired_difference,
+    pairing,
+)
+from betterdl_cli.spec import Json
+from betterdl_cli.store import ExperimentDirectory, Plan
+from betterdl_cli.tasks import higher_is_better
+
+SCHEMA = "bdl.summary/1"
+
+
+def experiment_arms(directory: ExperimentDirectory, plan: Plan) -> dict[str, ArmData]:
+    """The arms of a stored experiment with all their runs, the control first."""
+    runs = directory.runs(plan)
+    control = plan.arms[0].spec
+    return {arm.id: ArmData.of_runs(arm.id, arm, control, runs[arm.id]) for arm in plan.arms}
+
+
+def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
+    """The summary document of a stored experiment."""
+    arms = experiment_arms(directory, plan)
+    rows = []
+    for arm in plan.arms:
+        reference = arms[arm.reference] if arm.reference else None
+        rows.append(arm_summary(arms[arm.id], plan.metric, reference))
+    return {
+        "schema": SCHEMA,
+        "experiment": plan.name,
+        "id": plan.id,
+        "directory": str(directory.path),
+        "smoke": plan.smoke,
+        "metric": plan.metric,
+        "higher_is_better": higher_is_better(plan.metric),
+        "validation_is_test": plan.validation_is_test,
+        "seeds": list(plan.seeds),
+        "environment": _environment(arms),
+        "arms": rows,
+        "notes": notes(list(arms.values()), plan.metric, plan.validation_is_test),
+        "pictures": [],
+    }
+
+
+def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[str, Json]:
+    """One arm; ``metric`` is the primary one (``test_accuracy``)."""
+    completed = [record for record in data.records.values() if record.status == "completed"]
+    trained = [record for record in data.records.values() if record.finished]
+    names = _metric_names(data)
+    return {
+        "arm": data.name,
+        "area": data.arm.area if data.arm else "",
+        "reference": reference.name if reference else None,
+        "differences": [str(item) for item in data.arm.differences] if data.arm else [],
+        "seeds": sorted(data.histories),
+        "failed": {str(seed): error for seed, error in data.failed.items()},
+        "diverged": {str(seed): epoch for seed, epoch in data.diverged.items()},
+        "scores": _scores(data, names),
+        "best_epoch": {
+            "selected_on": completed[0].best.selected_on,
+            "epoch": _spread({r.seed: float(r.best.epoch) for r in completed if r.best}),
+            "scores": _scores(data, names, best=True),
+        }
+        if completed and completed[0].best
+        else None,
+        "epochs": _spread({seed: float(history.epochs) for seed, history in data.histories.items()}),
+        "stopped_early": sum(record.stopped_early for record in trained),
+        "seconds": _spread({record.seed: record.seconds for record in trained}),
+        "parameters": trained[0].parameters if trained else None,
+        "difference": difference_summary(
+            paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric)
+        )
+        if reference
+        else None,
+    }
+
+
+def difference_summary(difference: PairedDifference, shared: Pairing, higher: bool) -> dict[str, Json]:
+    """A paired difference as plain data; ``won`` counts the pairs in which the candidate was better."""
+    won = sum((value > 0) == higher for value in difference.values.values() if value != 0)
+    return {
+        "metric": difference.metric,
+        "n_pairs": len(difference.values),
+        "values": {str(seed): value for seed, value in difference.values.items()},
+        **(_spread(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
+        "ci95": list(difference.interval) if difference.interval else None,
+        "won": won,
+        "tied": sum(value == 0 for value in difference.values.values()),
+        "smallest_p": difference.smallest_p,
+        "paired": {
+            "pairs": shared.pairs,
+            "split": shared.split,
+            "order": shared.order,
+            "weights": list(shared.weights),
+            "other_weights": list(shared.other_weights),
+            "in_words": shared.in_words,
+        },
+    }
+
+
+def _metric_names(data: ArmData) -> list[str]:
+    for record in data.records.values():
+        if record.finished:
+            return list(record.scores["train"])
+    return []
+
+
+def _scores(data: ArmData, names: Sequence[str], *, best: bool = False) -> dict[str, Json]:
+    scores: dict[str, Json] = {}
+    for short, part in PARTS.items():
+        found = {name: _spread(data.scores(f"{short}_{name}", best=best)) for name in names}
+        if any(found.values()):
+            scores[part] = found
+    return {part: scores[part] for part in ("train", "validation", "test") if part in scores}
+
+
+def _spread(values: Mapping[int, float]) -> dict[str, Json] | None:
+    spread = Spread.of(values)
+    if spread is None:
+        return None
+    return {"n": spread.n, "mean": spread.mean, "sd": spread.sd, "min": spread.low, "max": spread.high}
+
+
+def _environment(arms: Mapping[str, ArmData]) -> dict[str, Any]:
+    """What the runs were trained in; with mixed runs (``--allow-mixed``) every one, in ``mixed``."""
+    seen: list[dict[str, Any]] = []
+    for data in arms.values():
+        for record in data.records.values():
+            if record.finished and record.environment not in seen:
+                seen.append(record.environment)
+    if not seen:
+        return {}
+    return seen[0] if len(seen) == 1 else {**seen[0], "mixed": seen}
+
+
+# ---- what has to be said beside the numbers ----
+
+
+def notes(arms: Sequence[ArmData], metric: str, validation_is_test: bool) -> list[str]:
+    """Sentences that a reader of the table needs in order not to be misled."""
+    said = [note for data in arms for note in _fate(data)]
+    if validation_is_test:
+        deciding = [data.name for data in arms if _decides_by_validation(data)]
+        best = "scores of a best epoch"
+        who = f"the test scores of {', '.join(deciding)} and all {best}" if deciding else f"all {best}"
+        said.append(f"The validation set is the test set: {who} are optimistic, because they were chosen by it.")
+    pairs = [len(paired_difference(arms[0], data, metric).values) for data in arms[1:]]
+    if pairs and 0 < min(pairs) < 6:
+        n = min(pairs)
+        said.append(
+            f"With {n} {'pair' if n == 1 else 'pairs'} the smallest p that an exact two-sided test can give is "
+            f"{2 / 2**n:g}: this describes the runs and proves nothing. Ten seeds (seeds=10) can give {2 / 2**10:.2g}."
+        )
+    return said
+
+
+def _fate(data: ArmData) -> list[str]:
+    said, runs = [], len(data.records) or len(data.histories)
+    if data.diverged:
+        first = min(data.diverged.values())
+        seeds = ", ".join(str(seed) for seed in data.diverged)
+        said.append(
+            f"{data.name} diverged in {len(data.diverged)} of {runs} seeds (seed {seeds}), first at epoch {first}; "
+            "its scores are those of the others."
+        )
+    if data.failed:
+        what = "; ".join(f"seed {seed}: {error}" for seed, error in data.failed.items())
+        said.append(f"{data.name} failed in {len(data.failed)} of {runs} seeds ({what}). Run again to repeat them.")
+    return said
+
+
+def _decides_by_validation(data: ArmData) -> bool:
+    controllers = data.arm.spec.controllers if data.arm else ()
+    return any(str(controller.get("monitor", "")).startswith("val_") for controller in controllers)

@@ -1,0 +1,112 @@
+"""``bdl compare``: two arms, experiments or histories side by side."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from betterdl_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from betterdl_cli.analysis.pairs import Pair
+    from betterdl_cli.readers.sources import Source
+
+
+@click.command(name="compare", short_help="compare two arms, experiments or histories")
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--runs", "root", type=click.Path(path_type=pathlib.Path), default="runs", show_default=True,
+              help="Folder in which names of experiments are looked up.")  # fmt: skip
+@click.option("--metric", help="Metric to compare on (default: the experiment's, else the first in common).")
+@click.option("--output", type=click.Path(path_type=pathlib.Path),
+              help="Folder for the pictures (default: compare-A-vs-B in the folder of the runs).")  # fmt: skip
+@click.option("--pictures/--no-pictures", default=True, show_default=True)
+@click.option("--allow-confounded", is_flag=True, help="Compare arms that differ by more than one thing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def command(
+    a: str,
+    b: str | None,
+    root: pathlib.Path,
+    metric: str | None,
+    output: pathlib.Path | None,
+    pictures: bool,
+    allow_confounded: bool,
+    as_json: bool,
+) -> None:
+    """Compare the baseline A with the candidate B; differences are B − A.
+
+    A and B: an experiment (its arms of the same name are compared), EXPERIMENT:ARM, the directory of an experiment,
+    an arm or a run, or any history file. With A alone, an experiment: its treatments against its control.
+    """
+    from betterdl_cli.analysis.pairs import common_metric, comparison_document, refuse_confounded
+    from betterdl_cli.readers.sources import resolve
+
+    sources = [resolve(word, root) for word in (a, b) if word is not None]
+    pairs = _pairs(sources)
+    if not allow_confounded:
+        refuse_confounded(pairs)
+    plans = [source.plan for source in sources if source.plan]
+    document = dict(
+        comparison_document(
+            pairs,
+            common_metric(pairs, metric, plans[0].metric if plans else None),
+            any(plan.validation_is_test for plan in plans),
+        )
+    )
+    if pictures:
+        folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
+        document["pictures"] = _draw(folder, pairs, sources)
+    if as_json:
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        from betterdl_cli.report.comparison import print_comparison
+        from betterdl_cli.report.table import console
+
+        print_comparison(console(), document)
+
+
+def _pairs(sources: list[Source]) -> list[Pair]:
+    from betterdl_cli.analysis.pairs import Pair
+    from betterdl_cli.errors import nearest
+
+    if len(sources) == 1:
+        source = sources[0]
+        if source.plan is None or source.single or len(source.arms) < 2:
+            raise UsageError(
+                f"expected a second thing to compare '{source.label}' with, or an experiment with treatments"
+            )
+        control, *treatments = source.arms.values()
+        return [
+            Pair(source.arms.get(arm.arm.reference or "", control) if arm.arm else control, arm) for arm in treatments
+        ]
+    before, after = sources
+    if before.single and after.single:
+        return [Pair(next(iter(before.arms.values())), next(iter(after.arms.values())))]
+    common = [name for name in before.arms if name in after.arms]
+    if not common:
+        one, many = (before, after) if before.single else (after, before)
+        name = next(iter(one.arms))
+        guess = nearest(name, many.arms)
+        hint = f" (did you mean '{many.label}:{guess}'?)" if guess else ""
+        raise UsageError(
+            f"expected arms of the same name, found none: {before.label} has {', '.join(before.arms)}; "
+            f"{after.label} has {', '.join(after.arms)}. Name one arm: {many.label}:{next(iter(many.arms))}{hint}"
+        )
+    return [Pair(before.arms[name], after.arms[name]) for name in common]
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[-60:] or "history"
+
+
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source]) -> list[str]:
+    from betterdl_cli.report.pictures import draw_pictures
+
+    test = any(source.plan.validation_is_test for source in sources if source.plan)
+    named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
+    title = " and ".join(source.label for source in sources)
+    return [str(folder / name) for name in draw_pictures(folder, named, title, validation_is_test=test)]

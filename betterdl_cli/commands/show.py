@@ -1,0 +1,56 @@
+"""``bdl show``: a config with its defaults, or a stored experiment."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import click
+
+
+@click.command(name="show", short_help="a config with its defaults, or a stored experiment")
+@click.argument("what", metavar="CONFIG|EXPERIMENT[:ARM]")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--runs", "root", type=click.Path(path_type=pathlib.Path), default="runs", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(what: str, overrides: tuple[str, ...], root: pathlib.Path, as_json: bool) -> None:
+    """Show a config file with every default written out, a stored experiment with its table, or one arm's spec."""
+    from betterdl_cli.errors import UsageError
+
+    if pathlib.Path(what).is_file():
+        _show_config(pathlib.Path(what), overrides, as_json)
+        return
+    if overrides:
+        raise UsageError(f"expected a config file to apply {overrides[0]} to, found '{what}'")
+    _show_stored(what, root, as_json)
+
+
+def _show_config(path: pathlib.Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    from betterdl_cli.config import yaml12
+    from betterdl_cli.config.loading import load
+
+    resolved = load(path, overrides).experiment.resolved
+    click.echo(json.dumps(resolved, indent=1) if as_json else yaml12.dump(resolved), nl=as_json)
+
+
+def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
+    from betterdl_cli.analysis.summary import summarise
+    from betterdl_cli.readers.sources import resolve
+    from betterdl_cli.report.table import console, print_summary
+
+    source = resolve(what, root)
+    assert source.directory is not None and source.plan is not None
+    if source.single:
+        arm = next(iter(source.arms.values())).arm
+        assert arm is not None
+        click.echo(json.dumps({"schema": "bdl.spec/1", **arm.spec.to_json()}, indent=1))
+        return
+    summary = summarise(source.directory, source.plan)
+    if as_json:
+        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+        return
+    print_summary(console(), summary)
+    for row in summary["arms"]:
+        for change in row["differences"]:
+            click.echo(f"{row['arm']}: {change}")
+    click.echo(f"directory: {source.directory.path}")

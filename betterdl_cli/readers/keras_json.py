@@ -1,0 +1,29 @@
+"""Keras ``History.history`` as JSON: an object of equally long lists of numbers, as ``history.json`` of this tool.
+
+Source:
+    Keras documentation, callbacks.History. Files of Keras 1 and 2 say `acc` for `accuracy` and `lr`.
+"""
+
+from __future__ import annotations
+
+import json
+
+from betterdl_cli.history import History
+from betterdl_cli.readers.base import FormatError, Reader, keras_named
+
+
+class KerasJson(Reader):
+    @classmethod
+    def read(cls, text: str) -> History | None:
+        if not text.lstrip().startswith("{"):
+            return None
+        try:
+            plain = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"expected JSON, found a fault in it: {error}") from None
+        if isinstance(plain.get("history"), dict):
+            plain = plain["history"]
+        columns = {name: values for name, values in plain.items() if isinstance(values, list)}
+        if not columns:
+            raise FormatError("expected lists of numbers per metric ({'loss': [...]}), found none in this JSON")
+        return keras_named(columns)

@@ -1,0 +1,95 @@
+"""What the words A and B of ``bdl compare`` mean: experiments, arms, runs, or history files."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from betterdl_cli.analysis.arms import ArmData
+from betterdl_cli.analysis.summary import experiment_arms
+from betterdl_cli.errors import UsageError, nearest
+from betterdl_cli.readers.base import read_history
+from betterdl_cli.store import ExperimentDirectory, Place, Plan, experiments, locate
+
+BARE = -1  # the "seed" of a history file, of which no seed is known
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arms by name. ``plan`` is None for a bare history; ``single`` says that one arm was meant."""
+
+    label: str
+    arms: dict[str, ArmData]
+    plan: Plan | None = None
+    directory: ExperimentDirectory | None = None
+    single: bool = False
+
+
+def find_experiment(word: str, root: pathlib.Path) -> ExperimentDirectory:
+    """An experiment by its directory, its name under ``root``, or a unique prefix. Raises :class:`UsageError`."""
+    if directory := ExperimentDirectory.holding(pathlib.Path(word)):
+        return directory
+    stored = experiments(root)
+    exact = [directory for directory in stored if directory.path.name == word]
+    named = [directory for directory in stored if directory.plan().name == word and not directory.plan().smoke]
+    found = exact or named or [directory for directory in stored if directory.path.name.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    names = [directory.path.name for directory in found or stored]
+    if found:
+        raise UsageError(f"'{word}' names {len(found)} experiments in {root}: {', '.join(names)}")
+    guess = nearest(word, names)
+    hint = f" (did you mean '{guess}'?)" if guess else f"; stored there: {', '.join(names) or 'nothing'}"
+    raise UsageError(
+        f"expected an experiment, an arm, a run or a history file, found nothing called '{word}' in {root}{hint}"
+    )
+
+
+def resolve(word: str, root: pathlib.Path) -> Source:
+    """What a word means. Raises :class:`UsageError`."""
+    path = pathlib.Path(word)
+    if path.is_file():
+        return Source(word, {path.stem: ArmData(label=word, histories={BARE: read_history(path)})}, single=True)
+    if path.is_dir() and (place := locate(path)):
+        return _of_place(place)
+    if not path.exists() and ":" in word:
+        experiment, _, arm = word.rpartition(":")
+        directory = find_experiment(experiment, root)
+        return _of_place(Place(directory, _arm_name(directory, arm)))
+    return _of_place(Place(find_experiment(word, root)))
+
+
+def _arm_name(directory: ExperimentDirectory, word: str) -> str:
+    names = [arm.id for arm in directory.plan().arms]
+    found = [name for name in names if name == word] or [name for name in names if name.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    guess = nearest(word, names)
+    hint = f" (did you mean '{guess}'?)" if guess else ""
+    raise UsageError(f"expected an arm of {directory.path.name} ({', '.join(names)}), found '{word}'{hint}")
+
+
+def _of_place(place: Place) -> Source:
+    plan = place.directory.plan()
+    name = place.directory.path.name
+    arms = experiment_arms(place.directory, plan)
+    if place.arm is None:
+        labelled = {key: _labelled(data, f"{name}:{key}") for key, data in arms.items()}
+        return Source(name, labelled, plan, place.directory)
+    if place.arm not in arms:
+        raise UsageError(f"{place.directory.path}: its plan has no arm '{place.arm}' (it has {', '.join(arms)})")
+    data = _labelled(arms[place.arm], f"{name}:{place.arm}")
+    if place.seed is not None:
+        seed = place.seed
+        data = ArmData(
+            label=f"{data.label}, seed {seed}",
+            histories={key: value for key, value in data.histories.items() if key == seed},
+            records={key: value for key, value in data.records.items() if key == seed},
+            arm=data.arm,
+            control=data.control,
+        )
+    return Source(data.label, {place.arm: data}, plan, place.directory, single=True)
+
+
+def _labelled(data: ArmData, label: str) -> ArmData:
+    return ArmData(label, data.histories, data.records, data.arm, data.control)

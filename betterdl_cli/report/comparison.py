@@ -1,0 +1,66 @@
+"""A comparison as a table and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from betterdl_cli.report.table import metric_words, number, pair_sentence, signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
+    """One row per comparison, then what differs, every pair, and the notes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    metric = metric_words(document["metric"])
+    table = Table(title=f"{metric} ({document['direction']})", title_justify="left", title_style="bold")
+    for index, name in enumerate(("baseline", "candidate", "baseline score", "candidate score", "pairs",
+                                  "difference", "95 % t interval")):  # fmt: skip
+        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+    for row in document["comparisons"]:
+        interval = " to ".join(signed(end) for end in row["ci95"]) if row["ci95"] else "–"
+        table.add_row(
+            *(Text(row[side]) for side in ("baseline", "candidate")),
+            *(_score(row["scores"][row[side]]) for side in ("baseline", "candidate")),
+            str(row["n_pairs"]),
+            signed(row["mean_difference"]),
+            interval,
+        )
+    out.print(table)
+    for row in document["comparisons"]:
+        for line in _words(row):
+            out.print(Text(line), soft_wrap=True)
+    for note in document["notes"]:
+        out.print(Text(note), soft_wrap=True)
+    for picture in document["pictures"]:
+        out.print(Text(f"picture: {picture}"), soft_wrap=True)
+
+
+def _score(values: Mapping[Any, float]) -> str:
+    from betterdl_cli.analysis.comparison import Spread
+
+    spread = Spread.of(dict(values))
+    if spread is None:
+        return "–"
+    return number(spread.mean) + (f" ± {number(spread.sd)}" if spread.sd is not None else "")
+
+
+def _words(row: Mapping[str, Any]) -> list[str]:
+    if row["spec_differences"] is None:
+        changes = ["the recipes are not known"]
+    else:
+        changes = row["spec_differences"] or ["nothing: the same recipe"]
+    head = f"{row['baseline']} → {row['candidate']} differ by"
+    lines = [f"{head} {changes[0]}"] if len(changes) == 1 else [f"{head}:", *(f"  {change}" for change in changes)]
+    if row["confounded"]:
+        lines.append("CONFOUNDED: they differ by more than one thing, so the difference has no single cause.")
+    if row["n_pairs"]:
+        difference = {**row, "mean": row["mean_difference"]}
+        lines.append(pair_sentence(row["candidate"], row["baseline"], difference))
+    else:
+        lines.append("No pair: they have no seed in common with a score in both, so nothing was subtracted.")
+    return lines

@@ -1,0 +1,188 @@
+"""The summary as a table and sentences: on a terminal by rich, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_WIDTH = 200  # columns where there is no terminal: rows of a table must not be broken there
+
+Summary = Mapping[str, Any]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print: as wide as the terminal, and wide enough for a whole table when there is none."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not found.is_terminal:
+        found = Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
+    return found
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Fixed digits; scientific where they would show nothing or too much."""
+    if value is None:
+        return "–"
+    if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= 1e5):
+        return f"{value:.2e}"
+    return f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """As :func:`number`, with a plus sign or a real minus."""
+    if value is None:
+        return "–"
+    text = number(abs(value), digits)
+    return f"−{text}" if value < 0 else f"+{text}"
+
+
+def mean_sd(spread: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """``0.834 ± 0.012``; without the sd for a single run."""
+    if spread is None:
+        return "–"
+    sd = "" if spread["sd"] is None else f" ± {number(spread['sd'], digits)}"
+    return number(spread["mean"], digits) + sd
+
+
+def columns(summary: Summary) -> list[str]:
+    score = metric_words(summary["metric"]).split(" ", 1)[-1]
+    names = ["arm", "area", "seeds", f"train {score}", f"validation {score}", f"test {score}"]
+    if any(arm["best_epoch"] for arm in summary["arms"]):
+        names.append(f"test {score} at best epoch*")
+    return [*names, f"difference in {metric_words(summary['metric'])}", "epochs", "seconds"]
+
+
+def rows(summary: Summary) -> list[list[str]]:
+    """One row of text per arm, as many cells as :func:`columns`."""
+    name = summary["metric"].partition("_")[2]
+    best_column = any(arm["best_epoch"] for arm in summary["arms"])
+    found = []
+    for arm in summary["arms"]:
+        scores = [mean_sd(arm["scores"].get(part, {}).get(name)) for part in ("train", "validation", "test")]
+        if best_column:
+            best = arm["best_epoch"]
+            scores.append(mean_sd(best["scores"].get("test", {}).get(name)) if best else "–")
+        found.append(
+            [arm["arm"], arm["area"] or "–", seeds_words(arm), *scores, difference_words(arm), epochs_words(arm),
+             number(arm["seconds"]["mean"], 1) if arm["seconds"] else "–"]
+        )  # fmt: skip
+    return found
+
+
+def metric_words(metric: str) -> str:
+    """``test_accuracy`` → ``test accuracy``."""
+    part, _, name = metric.partition("_")
+    return f"{'validation' if part == 'val' else part} {name.replace('_', ' ')}"
+
+
+def seeds_words(arm: Mapping[str, Any]) -> str:
+    """How many runs there are, and how many of them did not end well."""
+    text = str(len(arm["seeds"]))
+    if arm["diverged"]:
+        text += f", {len(arm['diverged'])} diverged"
+    return text + (f", {len(arm['failed'])} failed" if arm["failed"] else "")
+
+
+def difference_words(arm: Mapping[str, Any]) -> str:
+    """Mean and range of the paired differences."""
+    difference = arm["difference"]
+    if difference is None:
+        return "–"
+    if difference["mean"] is None:
+        return "no pair"
+    if difference["n_pairs"] == 1:
+        return signed(difference["mean"])
+    return f"{signed(difference['mean'])} ({signed(difference['min'])} to {signed(difference['max'])})"
+
+
+def epochs_words(arm: Mapping[str, Any]) -> str:
+    epochs = arm["epochs"]
+    if epochs is None:
+        return "–"
+    if epochs["min"] == epochs["max"]:
+        return f"{epochs['mean']:.0f}"
+    return f"{epochs['mean']:.0f} ({epochs['min']:.0f} to {epochs['max']:.0f})"
+
+
+def sentences(summary: Summary) -> list[str]:
+    """What stands below the table: every paired difference by seed, then the notes."""
+    said = []
+    for arm in summary["arms"]:
+        if arm["difference"] and arm["difference"]["n_pairs"]:
+            said.append(pair_sentence(arm["arm"], arm["reference"], arm["difference"]))
+    if any(arm["best_epoch"] for arm in summary["arms"]):
+        selected = next(arm["best_epoch"]["selected_on"] for arm in summary["arms"] if arm["best_epoch"])
+        said.append(f"* weights of the epoch with the lowest {selected}: selected on validation.")
+    return [*said, *summary["notes"]]
+
+
+def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) -> str:
+    """The differences of the single pairs, their mean with its interval, and what the pairs share."""
+    values = list(difference["values"].items())
+    listed = ", ".join(f"{signed(value)} (seed {seed})" for seed, value in values[:10])
+    more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+    text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: {listed}{more}"
+    if difference["ci95"]:
+        low, high = difference["ci95"]
+        text += f"; mean {signed(difference['mean'])}, 95 % t interval {signed(low)} to {signed(high)}"
+    text += f"; better in {difference['won']} of {difference['n_pairs']} pairs"
+    return f"{text}. Paired: {difference['paired']['in_words']}."
+
+
+def print_summary(out: Console, summary: Summary) -> None:
+    """Table, sentences and notes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"{summary['experiment']} ({', '.join(_origin(summary))})"
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, name in enumerate(columns(summary)):
+        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+    for row in rows(summary):
+        table.add_row(*(Text(cell) for cell in row))
+    out.print(table)
+    for sentence in sentences(summary):
+        out.print(Text(sentence), soft_wrap=True)
+
+
+def _origin(summary: Summary) -> list[str]:
+    environment = summary["environment"]
+    versions = environment.get("versions", {})
+    words = [f"engine {environment['engine']}", environment["device"]] if environment else []
+    words += [f"{name} {versions[name]}" for name in ("keras", "tensorflow") if name in versions]
+    if environment.get("mixed"):
+        words.append("MIXED environments")
+    return [*words, "smoke run: says nothing about the technique"] if summary["smoke"] else words
+
+
+def markdown(summary: Summary, pictures: Sequence[str]) -> str:
+    """``report.md``: the same table, sentences, and the pictures."""
+    names = columns(summary)
+    lines = [
+        f"# {summary['experiment']}",
+        "",
+        f"{', '.join(_origin(summary)).capitalize()}. Scores are mean ± standard deviation over the seeds, of the "
+        "final model in inference mode, without penalties.",
+        "",
+        _markdown_row(names),
+        _markdown_row(["---"] * len(names)),
+        *(_markdown_row(row) for row in rows(summary)),
+        "",
+    ]
+    for sentence in sentences(summary):
+        lines += [sentence.replace("*", "\\*", 1) if sentence.startswith("*") else sentence, ""]
+    for arm in summary["arms"]:
+        if arm["differences"]:
+            lines += [f"## {arm['arm']}", ""]
+            lines += [f"* `{change}`" for change in arm["differences"]] + [""]
+            mine = [name for name in pictures if name in (f"curves_{arm['arm']}.png", f"difference_{arm['arm']}.png")]
+            lines += [line for name in mine for line in (f"![{name}]({name})", "")]
+    return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
