@@ -84,7 +84,7 @@ def _learning_rate(value: Any) -> Any:
     if not isinstance(value, dict) and not (number and value > 0):
         raise PydanticCustomError(
             "learning_rate",
-            "expected a number > 0 or a schedule ({{kind: ...}}), found {found}",
+            "expected a number > 0 or a schedule (a mapping with a kind), found {found}",
             {"found": value},
         )
     return value

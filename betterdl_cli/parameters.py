@@ -123,10 +123,11 @@ def _real_location(value: Any, location: tuple[int | str, ...]) -> Path:
     """pydantic's location without the names of union members, which are no keys of the file."""
     real: list[str | int] = []
     for part in location:
-        mapped = isinstance(value, Mapping)
-        if (mapped and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+        if isinstance(value, Mapping) and part in value:
             value = value[part]
-        elif mapped and part == location[-1]:
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif isinstance(value, Mapping) and part == location[-1]:
             value = None  # a missing key
         else:
             continue
