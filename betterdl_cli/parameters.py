@@ -123,9 +123,8 @@ def _real_location(value: Any, location: tuple[int | str, ...]) -> Path:
     """pydantic's location without the names of union members, which are no keys of the file."""
     real: list[str | int] = []
     for part in location:
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if inside or (isinstance(value, Mapping) and part in value):
             value = value[part]
         elif isinstance(value, Mapping) and part == location[-1]:
             value = None  # a missing key
