@@ -34,7 +34,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Candidate − baseline on one metric, by seed; ``interval`` is the 95 % paired t interval (None below 2 pairs)."""
+    """Candidate − baseline on one metric, by seed.
+
+    ``interval`` is the 95 % paired t interval; None below 2 pairs, and for equal differences, whose spread of zero
+    says nothing."""
 
     metric: str
     values: dict[int, float]
@@ -53,7 +56,7 @@ def paired_difference(baseline: ArmData, candidate: ArmData, metric: str) -> Pai
     values = {seed: after[seed] - before[seed] for seed in before if seed in after}
     spread = Spread.of(values)
     interval = None
-    if spread is not None and spread.sd is not None:
+    if spread is not None and spread.sd is not None and spread.sd > 1e-6 * abs(spread.mean):
         half = t_quantile(0.975, spread.n - 1) * spread.sd / spread.n**0.5
         interval = (spread.mean - half, spread.mean + half)
     return PairedDifference(metric, values, spread, interval)

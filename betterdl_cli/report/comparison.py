@@ -33,11 +33,11 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
     out.print(table)
     for row in document["comparisons"]:
         for line in _words(row):
-            out.print(Text(line), soft_wrap=True)
+            out.print(Text(line))
     for note in document["notes"]:
-        out.print(Text(note), soft_wrap=True)
+        out.print(Text(note))
     for picture in document["pictures"]:
-        out.print(Text(f"picture: {picture}"), soft_wrap=True)
+        out.print(Text(f"picture: {picture}"))
 
 
 def _score(values: Mapping[Any, float]) -> str:

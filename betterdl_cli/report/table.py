@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPED_WIDTH = 200  # columns where there is no terminal: rows of a table must not be broken there
+PIPED_WIDTH = 1000  # columns where there is no terminal: rows of a table must not be broken there
 
 Summary = Mapping[str, Any]
 
@@ -49,11 +49,18 @@ def mean_sd(spread: Mapping[str, Any] | None, digits: int = 3) -> str:
 
 
 def columns(summary: Summary) -> list[str]:
-    score = metric_words(summary["metric"]).split(" ", 1)[-1]
-    names = ["arm", "area", "seeds", f"train {score}", f"validation {score}", f"test {score}"]
+    part, _, _ = metric_words(summary["metric"]).partition(" ")
+    names = ["arm", "area", "seeds", "train", "validation", "test"]
     if any(arm["best_epoch"] for arm in summary["arms"]):
-        names.append(f"test {score} at best epoch*")
-    return [*names, f"difference in {metric_words(summary['metric'])}", "epochs", "seconds"]
+        names.append("test at best epoch*")
+    return [*names, f"{part} − control's (range)", "epochs", "seconds"]
+
+
+def caption(summary: Summary) -> str:
+    """What the numbers of the table are."""
+    score = metric_words(summary["metric"]).partition(" ")[2]
+    better = "higher" if summary["higher_is_better"] else "lower"
+    return f"{score} ({better} is better): mean ± standard deviation over seeds, final model; seconds per run"
 
 
 def rows(summary: Summary) -> list[list[str]]:
@@ -129,24 +136,41 @@ def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) 
     if difference["ci95"]:
         low, high = difference["ci95"]
         text += f"; mean {signed(difference['mean'])}, 95 % t interval {signed(low)} to {signed(high)}"
+    elif difference["n_pairs"] > 1:
+        text += "; equal differences have no interval"
     text += f"; better in {difference['won']} of {difference['n_pairs']} pairs"
     return f"{text}. Paired: {difference['paired']['in_words']}."
 
 
 def print_summary(out: Console, summary: Summary) -> None:
-    """Table, sentences and notes."""
+    """Table, sentences and notes; on a terminal too narrow for the table, a block of lines per arm."""
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{summary['experiment']} ({', '.join(_origin(summary))})"
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for index, name in enumerate(columns(summary)):
-        table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+    out.print(Text(f"{summary['experiment']} ({', '.join(_origin(summary))})", style="bold"))
+    out.print(Text(caption(summary)))
+    table = Table(header_style="bold")
+    names = columns(summary)
+    for index, name in enumerate(names):
+        table.add_column(name, justify="left" if index < 2 else "right")
     for row in rows(summary):
         table.add_row(*(Text(cell) for cell in row))
-    out.print(table)
+    if out.measure(table, options=out.options.update(width=PIPED_WIDTH)).maximum <= out.width:
+        out.print(table)
+    else:
+        _print_blocks(out, names, rows(summary))
     for sentence in sentences(summary):
-        out.print(Text(sentence), soft_wrap=True)
+        out.print(Text(sentence))
+
+
+def _print_blocks(out: Console, names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for arm, area, *rest in cells:
+        out.print(Text.assemble((arm, "bold"), "" if area == "–" else f" ({area})"))
+        facts = [f"{name} {cell}" for name, cell in zip(names[2:], rest, strict=True) if cell != "–"]
+        out.print(Padding(Text(" · ".join(facts)), (0, 0, 0, 4)))
 
 
 def _origin(summary: Summary) -> list[str]:
@@ -165,8 +189,8 @@ def markdown(summary: Summary, pictures: Sequence[str]) -> str:
     lines = [
         f"# {summary['experiment']}",
         "",
-        f"{', '.join(_origin(summary)).capitalize()}. Scores are mean ± standard deviation over the seeds, of the "
-        "final model in inference mode, without penalties.",
+        f"{', '.join(_origin(summary)).capitalize()}. {caption(summary).capitalize()}; scores in inference mode, "
+        "losses without penalties.",
         "",
         _markdown_row(names),
         _markdown_row(["---"] * len(names)),

@@ -12,7 +12,7 @@ from betterdl_cli.training.data import load_parts
 
 # Seconds of engine fit for a course-sized network on one thread of a 2020s laptop or server, measured with lessons 2
 # to 7: a start-up, a fixed part per run and epoch, and a part per update. Larger networks take longer.
-START, PER_RUN, PER_EPOCH, PER_UPDATE = 8.0, 0.5, 0.009, 0.00025
+START, PER_RUN, PER_EPOCH, PER_UPDATE = 6.0, 0.6, 0.006, 0.00012
 
 
 def plan_document(loaded: Loaded, directory: pathlib.Path) -> dict[str, Any]:
