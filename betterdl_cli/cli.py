@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from betterdl_cli import __version__
-from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, BdlError
+from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED, EXIT_USAGE, BdlError
 
 COMMANDS = {
     "run": "train a config and compare its arms",
@@ -41,6 +42,13 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output went away (bdl ls | head)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from betterdl_cli.errors import nearest
@@ -62,6 +70,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of ``bdl``. Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 3 gate, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show ≥ shows ?
     try:
         code = cli.main(prog_name="bdl", standalone_mode=False)
     except BdlError as error:
@@ -76,7 +86,8 @@ def main() -> None:
     except KeyboardInterrupt:
         click.echo("\nbdl: interrupted", err=True)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away (bdl ls | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:  # a disk that is full, a folder that is not ours
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"bdl: {where}{error.strerror or error}", err=True)
+        code = EXIT_RUN_FAILED
     sys.exit(code or 0)

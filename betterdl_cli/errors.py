@@ -50,9 +50,10 @@ class Fault:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        parts = [part for part in (where, self.dotted_path, self.message) if part]
+        path = ".".join(shortened(str(part)) for part in self.path)
+        parts = [part for part in (where, path, self.message) if part]
         hint = f" (did you mean '{self.suggestion}'?)" if self.suggestion else ""
-        return ": ".join(parts) + hint
+        return printable(": ".join(parts) + hint)
 
 
 class ConfigError(UsageError):
@@ -61,6 +62,16 @@ class ConfigError(UsageError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+def shortened(text: str) -> str:
+    """A text of a user as part of a message: its beginning when it is long."""
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def printable(text: str) -> str:
+    """On one line and without control characters, which could rewrite what stands on a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -39,15 +39,16 @@ def expand(experiment: Experiment) -> tuple[Arm, ...]:
     faults.extend(untrainable(control))
     known = {fault.message for fault in faults}
     arms = [Arm(id=CONTROL, area="", techniques=(), reference=None, spec=control)]
+    first: dict[str, str] = {}  # digest of a spec -> the first arm that has it
     for recipe in experiment.recipes:
         spec = _apply(control, recipe.uses, recipe.path, faults)
         if spec is None:
             continue
         changed = differences(control, spec)
-        twin = next((arm.id for arm in arms[1:] if arm.spec == spec), None)
+        twin = first.setdefault(spec.digest, recipe.id)
         if not changed:
             faults.append(Fault(f"'{recipe.id}' changes nothing: the control is already like that", recipe.path))
-        elif twin:
+        elif twin != recipe.id:
             faults.append(Fault(f"expected different arms, found '{recipe.id}' the same as '{twin}'", recipe.path))
         faults.extend(fault for fault in untrainable(spec, recipe.path) if fault.message not in known)
         arms.append(_arm(recipe, spec, changed))
@@ -98,7 +99,8 @@ def _apply(spec: ArmSpec, uses: Sequence[Use], path: Path, faults: list[Fault]) 
         try:
             changed = technique.apply(spec)
         except NotApplicableError as error:
-            faults.append(Fault(f"{use.technique}: {error}", where))
+            named = str(error) if where[-1] == use.technique else f"{use.technique}: {error}"
+            faults.append(Fault(named, where))
             return None
         names = [layer.name for layer in changed.layers]
         kinds = [str(controller["kind"]) for controller in changed.controllers]

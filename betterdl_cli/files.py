@@ -19,7 +19,14 @@ class WriteError(BdlError):
     """A file could not be written: no space, no permission."""
 
     def __init__(self, path: pathlib.Path, error: OSError) -> None:
-        super().__init__(f"cannot write {path}: {error.strerror or error}")
+        super().__init__(f"cannot write {path}: {reason(error, path.parent)}")
+
+
+def reason(error: OSError, folder: pathlib.Path) -> str:
+    """Why nothing can be written in a folder."""
+    if isinstance(error, FileExistsError):  # what mkdir says
+        return f"expected a directory, found the file {folder}"
+    return error.strerror or str(error)
 
 
 def write(path: pathlib.Path, fill: Callable[[IO[bytes]], object]) -> None:

@@ -43,7 +43,10 @@ class History:
             for value in column:
                 if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
                     raise ValueError(f"expected numbers in '{name}', found {value!r}"[:120])
-            metrics[str(name)] = np.array([math.nan if v is None else float(v) for v in column], dtype=np.float64)
+            try:
+                metrics[str(name)] = np.array([math.nan if v is None else float(v) for v in column], dtype=np.float64)
+            except OverflowError:
+                raise ValueError(f"expected numbers in '{name}', found an integer out of range") from None
         return cls(metrics)
 
     def to_mapping(self) -> dict[str, list[float | None]]:

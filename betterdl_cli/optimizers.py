@@ -11,9 +11,13 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from betterdl_cli.spec import Frozen
+from betterdl_cli.parameters import found
+from betterdl_cli.spec import MAX_COUNT, Frozen
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+Steps = Annotated[StrictInt, Field(gt=0, le=MAX_COUNT)]
 
 
 class Schedule(Frozen):
@@ -25,7 +29,7 @@ class Schedule(Frozen):
 class ExponentialDecay(Schedule):
     keras_name = "ExponentialDecay"
     initial_learning_rate: float = Field(gt=0)
-    decay_steps: StrictInt = Field(gt=0)
+    decay_steps: Steps
     decay_rate: float = Field(gt=0)
     staircase: StrictBool = False
 
@@ -37,7 +41,7 @@ class InverseTimeDecay(ExponentialDecay):
 class PolynomialDecay(Schedule):
     keras_name = "PolynomialDecay"
     initial_learning_rate: float = Field(gt=0)
-    decay_steps: StrictInt = Field(gt=0)
+    decay_steps: Steps
     end_learning_rate: float = Field(default=1e-4, ge=0)
     power: float = Field(default=1.0, gt=0)
     cycle: StrictBool = False
@@ -46,16 +50,28 @@ class PolynomialDecay(Schedule):
 class CosineDecay(Schedule):
     keras_name = "CosineDecay"
     initial_learning_rate: float = Field(ge=0)
-    decay_steps: StrictInt = Field(gt=0)
+    decay_steps: Steps
     alpha: float = Field(default=0.0, ge=0, le=1)
     warmup_target: float | None = Field(default=None, gt=0)
-    warmup_steps: StrictInt = Field(default=0, ge=0)
+    warmup_steps: StrictInt = Field(default=0, ge=0, le=MAX_COUNT)
+
+    @model_validator(mode="after")
+    def _whole_warm_up(self) -> CosineDecay:
+        if (self.warmup_target is None) != (self.warmup_steps == 0):  # Keras leaves the warm-up out in silence
+            raise PydanticCustomError(
+                "cosine", "expected warmup_target and warmup_steps together, found one without the other"
+            )
+        if self.initial_learning_rate == 0 and self.warmup_target is None:
+            raise PydanticCustomError(
+                "cosine", "expected an initial_learning_rate > 0 without a warm-up, found 0: nothing would be learned"
+            )
+        return self
 
 
 class CosineDecayRestarts(Schedule):
     keras_name = "CosineDecayRestarts"
     initial_learning_rate: float = Field(gt=0)
-    first_decay_steps: StrictInt = Field(gt=0)
+    first_decay_steps: Steps
     t_mul: float = Field(default=2.0, ge=1)
     m_mul: float = Field(default=1.0, gt=0)
     alpha: float = Field(default=0.0, ge=0, le=1)
@@ -63,8 +79,8 @@ class CosineDecayRestarts(Schedule):
 
 class PiecewiseConstantDecay(Schedule):
     keras_name = "PiecewiseConstantDecay"
-    boundaries: tuple[StrictInt, ...] = Field(min_length=1)
-    values: tuple[float, ...] = Field(min_length=2)
+    boundaries: tuple[Steps, ...] = Field(min_length=1)
+    values: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2)
 
     @model_validator(mode="after")
     def _one_more_value(self) -> PiecewiseConstantDecay:
@@ -85,7 +101,7 @@ def _learning_rate(value: Any) -> Any:
         raise PydanticCustomError(
             "learning_rate",
             "expected a number > 0 or a schedule (a mapping with a kind), found {found}",
-            {"found": value},
+            {"found": found(value)},
         )
     return value
 
@@ -104,8 +120,8 @@ class Optimizer(Frozen):
     global_clipnorm: float | None = Field(default=None, gt=0)
     use_ema: StrictBool = False
     ema_momentum: float = Field(default=0.99, ge=0, le=1)
-    ema_overwrite_frequency: StrictInt | None = Field(default=None, ge=1)
-    gradient_accumulation_steps: StrictInt | None = Field(default=None, ge=2)
+    ema_overwrite_frequency: StrictInt | None = Field(default=None, ge=1, le=MAX_COUNT)
+    gradient_accumulation_steps: StrictInt | None = Field(default=None, ge=2, le=MAX_COUNT)
 
 
 class SGD(Optimizer):
@@ -128,7 +144,7 @@ class Adam(_Adaptive):
 
 class AdamW(Adam):
     keras_name = "AdamW"
-    weight_decay: float | None = Field(default=0.004, ge=0)
+    weight_decay: float = Field(default=0.004, ge=0)  # Keras takes no None here; 0 turns it off
 
 
 class Adamax(_Adaptive):
@@ -145,7 +161,7 @@ class Lamb(_Adaptive):
 
 class Lion(Optimizer):
     keras_name = "Lion"
-    beta_1: float = Field(default=0.9, ge=0, lt=1)
+    beta_1: float = Field(default=0.9, gt=0, lt=1)
     beta_2: float = Field(default=0.99, ge=0, lt=1)
 
 
@@ -192,9 +208,9 @@ class Muon(Optimizer):
     keras_name = "Muon"
     adam_beta_1: float = Field(default=0.9, ge=0, lt=1)
     adam_beta_2: float = Field(default=0.999, ge=0, lt=1)
-    adam_weight_decay: float | None = Field(default=0.004, ge=0)
+    adam_weight_decay: float = Field(default=0.004, ge=0)
     epsilon: float = Field(default=1e-7, gt=0)
-    weight_decay: float | None = Field(default=0.004, ge=0)
+    weight_decay: float = Field(default=0.004, ge=0)
     momentum: float = Field(default=0.95, ge=0, lt=1)
     ns_steps: StrictInt = Field(default=5, ge=1)
     nesterov: StrictBool = True

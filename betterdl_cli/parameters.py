@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from betterdl_cli.errors import Fault, Path, nearest
+from betterdl_cli.errors import Fault, Path, nearest, shortened
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def check(model: type[M], value: Any, path: Path, faults: list[Fault]) -> M | None:
-    """An instance of ``model`` from plain data; on faults, all of them are appended and None is returned."""
+def check(model: type[M], value: Any, path: Path, faults: list[Fault], *, others: Sequence[str] = ()) -> M | None:
+    """An instance of ``model`` from plain data; on faults, all of them are appended and None is returned.
+
+    ``others`` are keys that are valid beside those of ``model``, to be named where a key is unknown.
+    """
     if not isinstance(value, Mapping):
         faults.append(Fault(f"expected a mapping (key: value), found {found(value)}", path))
         return None
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        seen: set[tuple[Path, bool]] = set()
+        own: list[Fault] = []
         for detail in error.errors(include_url=False):
-            fault = _fault(model, value, path, detail)
-            if (fault.path, fault.at_key) not in seen:  # the members of a union each report their own
-                seen.add((fault.path, fault.at_key))
-                faults.append(fault)
+            fault = _fault(model, value, path, detail, others)
+            # The members of a union each report their own, and a list that lost its faulty items is too short.
+            inside = any(other.path[: len(fault.path)] == fault.path for other in own)
+            if not inside or (fault.at_key and fault not in own):
+                own.append(fault)
+        faults.extend(own)
         return None
 
 
 def check_kind(
-    value: Any, path: Path, faults: list[Fault], get: Callable[[str], type[M]], default: str | None = None
+    value: Any,
+    path: Path,
+    faults: list[Fault],
+    get: Callable[[str], type[M]],
+    kinds: Sequence[str],
+    *,
+    default: str | None = None,
+    others: Sequence[str] = (),
 ) -> tuple[str, M] | None:
-    """Split ``kind`` from a mapping and check the rest against the class that ``get`` finds for it."""
+    """Split ``kind`` (one of ``kinds``) from a mapping and check the rest against the class that ``get`` finds."""
     if not isinstance(value, Mapping):
         faults.append(Fault(f"expected a mapping with a kind, found {found(value)}", path))
         return None
     kind = value.get("kind", default)
     if kind is None:
-        faults.append(Fault("expected a kind, found none", path))
+        faults.append(Fault(f"expected a kind (kind: {' | '.join(kinds)}), found none", path))
         return None
     if not isinstance(kind, str):
         faults.append(Fault(f"expected a name, found {found(kind)}", (*path, "kind")))
@@ -50,7 +62,8 @@ def check_kind(
     except LookupError as error:
         faults.append(Fault(str(error), (*path, "kind"), suggestion=getattr(error, "suggestion", None)))
         return None
-    parameters = check(cls, {key: item for key, item in value.items() if key != "kind"}, path, faults)
+    rest = {key: item for key, item in value.items() if key != "kind"}
+    parameters = check(cls, rest, path, faults, others=others)
     return None if parameters is None else (kind, parameters)
 
 
@@ -59,9 +72,9 @@ def found(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
-        return f"{json.dumps(value)} (true or false)"
+        return f"the truth value {json.dumps(value)}"
     if isinstance(value, str):
-        return f"the text '{value if len(value) <= 40 else value[:39] + '…'}'"
+        return f"the text '{shortened(value)}'"
     if isinstance(value, (int, float)):
         return f"{value!r}"
     return "a mapping" if isinstance(value, Mapping) else "a list"
@@ -86,12 +99,18 @@ _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", "≥"), "le
            "less_than_equal": ("le", "≤")}  # fmt: skip
 
 
-def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails) -> Fault:
+def bound(number: float) -> str:
+    """The end of a range as messages and cards name it."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails, others: Sequence[str] = ()) -> Fault:
     location = _real_location(value, detail["loc"])
     kind, given, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     where = (*path, *location)
     if kind == "extra_forbidden":
-        known = tuple(model.model_fields)
+        place = _model_at(model, location[:-1])
+        known = (*place.model_fields, *others) if place is model else tuple(place.model_fields)
         return Fault(
             f"unknown key; expected one of: {', '.join(known)}" if known else "unknown key; this takes no parameters",
             where,
@@ -104,15 +123,25 @@ def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails)
         suggestion = nearest(given, _names(str(context["expected"]))) if isinstance(given, str) else None
         return Fault(f"expected {context['expected']}, found {found(given)}", where, suggestion=suggestion)
     if kind in _BOUNDS:
-        bound, sign = _BOUNDS[kind]
-        return Fault(f"expected a number {sign} {context[bound]:g}, found {found(given)}", where)
+        name, sign = _BOUNDS[kind]
+        return Fault(f"expected a number {sign} {bound(context[name])}, found {found(given)}", where)
     if kind in _WANTED:
         return Fault(f"expected {_WANTED[kind]}, found {found(given)}", where)
     if kind == "too_short":
-        return Fault(f"expected at least {context['min_length']} values, found {context['actual_length']}", where)
-    if kind == "string_pattern_mismatch":
-        return Fault(f"expected a text like {context['pattern']}, found {found(given)}", where)
+        least = context["min_length"]
+        plural = "" if least == 1 else "s"
+        return Fault(f"expected at least {least} value{plural}, found {context['actual_length'] or 'none'}", where)
     return Fault(detail["msg"], where)
+
+
+def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel]:
+    """The model that describes the mapping at ``location``."""
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return model
+        model = annotation
+    return model
 
 
 def _names(expected: str) -> list[str]:

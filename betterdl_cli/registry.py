@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from betterdl_cli.errors import nearest
+from betterdl_cli.errors import nearest, shortened
 
 Leaf = TypeVar("Leaf")
 
@@ -24,7 +24,8 @@ class UnknownKindError(LookupError):
 
     def __init__(self, what: str, name: str, known: tuple[str, ...]) -> None:
         self.suggestion = nearest(name, known)
-        super().__init__(f"expected the name of a {what} ({', '.join(known)}), found '{name}'")
+        article = "an" if what[0] in "aeiou" else "a"
+        super().__init__(f"expected the name of {article} {what} ({', '.join(known)}), found '{shortened(name)}'")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from betterdl_cli.parameters import found
+
 Json = Any  # values that survive json.dumps -> json.loads unchanged
+
+MAX_COUNT = 2**31 - 1  # of rows or steps: TensorFlow counts no further in 32 bits
 
 
 class Frozen(BaseModel):
@@ -29,7 +33,7 @@ def _rows(value: Any) -> Any:
         raise PydanticCustomError(
             "rows",
             "expected a number of rows (1, 2, …) or a fraction between 0 and 1, found {found}",
-            {"found": value},
+            {"found": found(value)},
         )
     return value
 
@@ -44,7 +48,7 @@ def _validation_rows(value: Any) -> Any:
             "rows",
             "expected a number of rows (1, 2, …), a fraction between 0 and 1, test (monitor the test set) or null, "
             "found {found}",
-            {"found": value},
+            {"found": found(value)},
         ) from None
 
 
@@ -72,7 +76,7 @@ class SplitSpec(Frozen):
         parts = [part for part in (self.train, self.validation, self.test) if isinstance(part, float)]
         if sum(parts) > 1 + 1e-9:
             raise PydanticCustomError(
-                "split", "expected fractions that add up to at most 1, found {sum}", {"sum": sum(parts)}
+                "split", "expected fractions that add up to at most 1, found {sum}", {"sum": f"{sum(parts):g}"}
             )
         if self.resplit and self.order == "given":
             raise PydanticCustomError("split", "expected order: shuffled with resplit: true, found order: given")
@@ -108,9 +112,9 @@ class TrainingSpec(Frozen):
 
     optimizer: dict[str, Json] = {}
     epochs: StrictInt = Field(default=100, ge=1, le=1_000_000, description="passes over the training part")
-    batch_size: StrictInt = Field(default=32, ge=1, description="rows per weight update")
+    batch_size: StrictInt = Field(default=32, ge=1, le=MAX_COUNT, description="rows per weight update")
     validation_batch_size: StrictInt = Field(
-        default=1024, ge=1, description="rows per evaluation step; changes only the last bits"
+        default=1024, ge=1, le=MAX_COUNT, description="rows per evaluation step; changes only the last bits"
     )
 
 
@@ -199,7 +203,10 @@ def show(value: Json) -> str:
         return "[" + ", ".join(show(item) for item in value) + "]"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 def differences(before: ArmSpec, after: ArmSpec) -> tuple[Difference, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, StrictInt, ValidationError
 
 from betterdl_cli import files
 from betterdl_cli.config import yaml12
@@ -22,6 +22,7 @@ from betterdl_cli.errors import BdlError, UsageError
 from betterdl_cli.expand import Arm
 from betterdl_cli.history import History
 from betterdl_cli.record import RunRecord
+from betterdl_cli.spec import Frozen
 
 EXPERIMENT, PLAN, ENVIRONMENT, LOCK = "experiment.yaml", "plan.json", "environment.json", ".lock"
 HISTORY, RECORD, LOG = "history.json", "run.json", "log.txt"
@@ -36,15 +37,14 @@ class StoredRun:
     history: History
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Frozen):
     """``plan.json``: the arms and seeds of a stored experiment, and its primary metric."""
 
     name: str
     id: str
     metric: str
-    seeds: tuple[int, ...]
-    arms: tuple[Arm, ...]
+    seeds: tuple[StrictInt, ...]
+    arms: tuple[Arm, ...] = Field(min_length=1)
     smoke: bool
     validation_is_test: bool
 
@@ -71,14 +71,17 @@ class ExperimentDirectory:
     @classmethod
     def holding(cls, path: pathlib.Path) -> ExperimentDirectory | None:
         """The experiment in this directory, or None."""
-        return cls(path) if (path / PLAN).is_file() else None
+        try:
+            return cls(path) if (path / PLAN).is_file() else None
+        except OSError:  # a name too long for a file, a folder that may not be read
+            return None
 
     # ---- making ----
 
-    def prepare(self, experiment: Experiment, arms: Sequence[Arm]) -> Plan:
-        """Create the directory, or continue it when it holds the same experiment; seeds of before stay in the plan.
+    def plan_for(self, experiment: Experiment, arms: Sequence[Arm]) -> Plan:
+        """The plan of an experiment in this directory, with the seeds of which a run is already stored. Writes nothing.
 
-        Raises :class:`UsageError` when it holds anything else. Call with the lock held.
+        Raises :class:`UsageError` when the directory holds anything else. Call with the lock held.
         """
         before = self.plan() if (self.path / PLAN).is_file() else None
         if before is not None and (before.id != experiment.id or before.smoke != experiment.smoke):
@@ -95,41 +98,45 @@ class ExperimentDirectory:
                 )
         elif foreign := sorted(item.name for item in self.path.iterdir() if not item.name.startswith(".")):
             raise UsageError(f"{self.path} is not an experiment directory: expected it to be empty, found {foreign[0]}")
-        seeds = tuple(dict.fromkeys([*(before.seeds if before else ()), *experiment.seeds]))
-        plan = Plan(
+        trained = [
+            seed
+            for seed in (before.seeds if before else ())
+            if any((self.run_path(arm.id, seed) / RECORD).is_file() for arm in arms)
+        ]
+        return Plan(
             name=experiment.name,
             id=experiment.id,
             metric=experiment.metric,
-            seeds=seeds,
+            seeds=tuple(dict.fromkeys([*trained, *experiment.seeds])),
             arms=tuple(arms),
             smoke=experiment.smoke,
             validation_is_test=experiment.data.split.validation == "test",
         )
+
+    def write_plan(self, plan: Plan, experiment: Experiment) -> None:
+        """Create the directory's own files, or bring them up to date."""
         files.write_json(self.path / PLAN, _plan_to_json(plan))
-        files.write_text(self.path / EXPERIMENT, yaml12.dump({**experiment.resolved, "seeds": list(seeds)}))
-        for arm in arms:
+        files.write_text(self.path / EXPERIMENT, yaml12.dump({**experiment.resolved, "seeds": list(plan.seeds)}))
+        for arm in plan.arms:
             files.write_json(self.arm_path(arm.id) / "spec.json", {"schema": "bdl.spec/1", **arm.spec.to_json()})
-        return plan
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out. Raises :class:`BdlError` naming the holder; a dead holder leaves no lock."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.path}: {error.strerror}") from error
-        try:
+        with contextlib.ExitStack() as resources:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = resources.enter_context((self.path / LOCK).open("a+b", buffering=0))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read(200).decode(errors="replace").strip() or "another process"
                 raise BdlError(f"{self.path} is in use by {holder}; wait for it or stop it") from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            except OSError as error:
+                raise UsageError(f"cannot write to {self.path}: {files.reason(error, self.path)}") from error
             yield
-        finally:
-            os.close(descriptor)
 
     # ---- runs ----
 
@@ -138,16 +145,13 @@ class ExperimentDirectory:
     ) -> RunRecord:
         """Store a trained run; its record goes last and with digests, so that a torn run is never taken for whole."""
         folder = self.run_path(record.arm, record.seed)
-        with contextlib.suppress(FileNotFoundError):
-            (folder / RECORD).unlink()
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed or failed run left there
         files.write_text(folder / HISTORY, json.dumps(history.to_mapping(), ensure_ascii=False, allow_nan=False) + "\n")
         for name, content in (arrays or {}).items():
             files.write_arrays(folder / f"{name}.npz", content)
         names = [HISTORY, *(f"{name}.npz" for name in arrays or {})]
         record = record.model_copy(update={"files": {name: files.digest(folder / name) for name in names}})
         self._write_record(record)
-        with contextlib.suppress(FileNotFoundError):
-            (folder / LOG).unlink()
         return record
 
     def write_failure(self, record: RunRecord, log: str) -> None:
@@ -174,7 +178,7 @@ class ExperimentDirectory:
             ):
                 return None
             return StoredRun(record, History.from_mapping(files.read_json(folder / HISTORY)))
-        except (OSError, ValueError, ValidationError):
+        except (OSError, ValueError):
             return None
 
     def runs(self, plan: Plan) -> dict[str, dict[int, StoredRun]]:
@@ -184,56 +188,54 @@ class ExperimentDirectory:
 
     # ---- reading ----
 
+    def count_runs(self) -> int:
+        """How many runs left something here, whatever the plan says."""
+        return len(list((self.path / "arms").glob("*/seed-*")))
+
     def plan(self) -> Plan:
         """Raises :class:`UsageError` when plan.json is not one of ours."""
         path = self.path / PLAN
         try:
             return _plan_from_json(files.read_json(path))
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"{path}: expected the plan of an experiment ({PLAN_SCHEMA}), found something else: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+                f"{_first_fault(error)}"
             ) from None
 
     def experiment_text(self) -> str:
         return (self.path / EXPERIMENT).read_text(encoding="utf-8")
 
     def remove(self) -> None:
-        shutil.rmtree(self.path)
+        """Raises :class:`BdlError` when something cannot be removed."""
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise BdlError(f"cannot remove {error.filename or self.path}: {error.strerror or error}") from error
 
 
 def _plan_to_json(plan: Plan) -> dict[str, Any]:
-    return {
-        "schema": PLAN_SCHEMA,
-        "name": plan.name,
-        "id": plan.id,
-        "metric": plan.metric,
-        "seeds": list(plan.seeds),
-        "smoke": plan.smoke,
-        "validation_is_test": plan.validation_is_test,
-        "arms": [
-            {
-                **json.loads(arm.model_dump_json()),
-                "differences_in_words": [str(item) for item in arm.differences],
-            }
-            for arm in plan.arms
-        ],
-    }
+    plain = json.loads(plan.model_dump_json())
+    for arm, item in zip(plan.arms, plain["arms"], strict=True):
+        item["differences_in_words"] = [str(difference) for difference in arm.differences]
+    return {"schema": PLAN_SCHEMA, **plain}
 
 
-def _plan_from_json(plain: dict[str, Any]) -> Plan:
-    if plain["schema"] != PLAN_SCHEMA:
-        raise ValueError(f"schema {plain['schema']}")
-    arms = [{key: value for key, value in arm.items() if key != "differences_in_words"} for arm in plain["arms"]]
-    return Plan(
-        name=plain["name"],
-        id=plain["id"],
-        metric=plain["metric"],
-        seeds=tuple(plain["seeds"]),
-        arms=tuple(Arm.model_validate_json(json.dumps(arm)) for arm in arms),
-        smoke=plain["smoke"],
-        validation_is_test=plain["validation_is_test"],
-    )
+def _plan_from_json(plain: Any) -> Plan:
+    if not isinstance(plain, dict) or plain.pop("schema", None) != PLAN_SCHEMA:
+        raise ValueError(f"no schema {PLAN_SCHEMA}")
+    arms = plain.get("arms")
+    for arm in arms if isinstance(arms, list) else ():
+        if isinstance(arm, dict):
+            arm.pop("differences_in_words", None)
+    return Plan.model_validate_json(json.dumps(plain))
+
+
+def _first_fault(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ def locate(path: pathlib.Path) -> Place | None:
     if path.parent.name == "arms" and (directory := ExperimentDirectory.holding(path.parents[1])):
         return Place(directory, path.name)
     seed = path.name.removeprefix("seed-")
-    if len(path.parents) > 2 and path.parents[1].name == "arms" and seed.isdigit():
+    if len(path.parents) > 2 and path.parents[1].name == "arms" and seed.isdecimal():
         directory = ExperimentDirectory.holding(path.parents[2])
         return Place(directory, path.parent.name, int(seed)) if directory else None
     return None

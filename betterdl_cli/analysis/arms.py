@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from betterdl_cli.record import RunRecord
 from betterdl_cli.spec import ArmSpec
 from betterdl_cli.store import StoredRun
 
+NO_SEED = -1  # of a history file: nobody knows its seed
 PARTS = {"test": "test", "val": "validation", "train": "train"}
 
 
@@ -20,7 +22,7 @@ PARTS = {"test": "test", "val": "validation", "train": "train"}
 class ArmData:
     """Histories by seed, and for our own runs their records, the spec and the techniques on top of the control.
 
-    ``label`` is the name to show; a bare history file has neither spec nor records, and the seed 0.
+    ``label`` is the name to show; a bare history file has neither spec nor records, and :data:`NO_SEED`.
     """
 
     label: str
@@ -65,8 +67,8 @@ class ArmData:
         record = self.records.get(seed)
         if record is None:
             series = self.histories[seed].metrics.get(metric.removeprefix("train_"))
-            value = None if series is None or not len(series) else float(series[-1])
-            return None if value is None or value != value else value
+            value = math.nan if series is None or not len(series) else float(series[-1])
+            return value if math.isfinite(value) else None
         if record.status != "completed":
             return None
         part, _, name = metric.partition("_")

@@ -47,7 +47,7 @@ class PairedDifference:
     @property
     def smallest_p(self) -> float:
         """The smallest two-sided p an exact sign-flip test can give with this many pairs: 2 / 2ⁿ."""
-        return min(1.0, 2.0 / 2.0 ** len(self.values))
+        return min(1.0, 2.0 ** (1 - len(self.values)))
 
 
 def paired_difference(baseline: ArmData, candidate: ArmData, metric: str) -> PairedDifference:

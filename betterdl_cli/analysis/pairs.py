@@ -45,7 +45,9 @@ def common_metric(pairs: Sequence[Pair], wanted: str | None, default: str | None
     if default is not None and default in known:
         return default
     if not known:
-        raise UsageError("these runs have no metric in common: nothing to compare")
+        sides = {name: data for pair in pairs for name, data in _sides(pair).items()}
+        found = "; ".join(f"{name} has {', '.join(_final(data)) or 'none'}" for name, data in sides.items())
+        raise UsageError(f"expected a metric with a finite final value on both sides, found none: {found}")
     return known[0]
 
 
@@ -62,6 +64,10 @@ def _candidates(pairs: Sequence[Pair]) -> list[str]:
                     names.update(dict.fromkeys(history))
     order = ("test_accuracy", "val_accuracy", "test_loss", "val_loss", "accuracy", "loss")
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _final(data: ArmData) -> list[str]:
+    return [name for name in _candidates([Pair(data, data)]) if data.scores(name)]
 
 
 def _has(pair: Pair, metric: str) -> bool:
@@ -104,10 +110,12 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
                 "scores": {name: data.scores(metric) for name, data in _sides(pair).items()},
             }
         )
-    arms = {id(data): data for pair in pairs for data in (pair.baseline, pair.candidate)}
-    said = notes(list(arms.values()), metric, validation_is_test)
-    if any(not data.records for data in arms.values()):
-        said.append("One run each is no evidence: another seed can turn the difference round.")
+    arms = {name: data for pair in pairs for name, data in _sides(pair).items()}
+    bare = any(data.arm is None for data in arms.values())
+    counts = [] if bare else [row["n_pairs"] for row in comparisons]
+    said = notes(arms, counts, validation_is_test=validation_is_test)
+    if bare:
+        said.append("A history file is one run, and no evidence: another seed can turn the difference round.")
     return {
         "schema": SCHEMA,
         "metric": metric,

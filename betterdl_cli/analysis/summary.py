@@ -49,7 +49,7 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
         "seeds": list(plan.seeds),
         "environment": _environment(arms),
         "arms": rows,
-        "notes": notes(list(arms.values()), plan.metric, plan.validation_is_test),
+        "notes": notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
         "pictures": [],
     }
 
@@ -145,18 +145,24 @@ def _environment(arms: Mapping[str, ArmData]) -> dict[str, Any]:
     return seen[0] if len(seen) == 1 else {**seen[0], "mixed": seen}
 
 
+def _pairs(rows: Sequence[Mapping[str, Json]]) -> list[int]:
+    return [row["difference"]["n_pairs"] for row in rows if row["difference"]]
+
+
 # ---- what has to be said beside the numbers ----
 
 
-def notes(arms: Sequence[ArmData], metric: str, validation_is_test: bool) -> list[str]:
-    """Sentences that a reader of the table needs in order not to be misled."""
-    said = [note for data in arms for note in _fate(data)]
+def notes(arms: Mapping[str, ArmData], pairs: Sequence[int], *, validation_is_test: bool) -> list[str]:
+    """Sentences that a reader of the table needs in order not to be misled.
+
+    ``arms`` by the name to call them; ``pairs``: how many pairs each comparison has.
+    """
+    said = [note for name, data in arms.items() for note in _fate(name, data)]
     if validation_is_test:
-        deciding = [data.name for data in arms if _decides_by_validation(data)]
+        deciding = [name for name, data in arms.items() if _decides_by_validation(data)]
         best = "scores of a best epoch"
         who = f"the test scores of {', '.join(deciding)} and all {best}" if deciding else f"all {best}"
         said.append(f"The validation set is the test set: {who} are optimistic, because they were chosen by it.")
-    pairs = [len(paired_difference(arms[0], data, metric).values) for data in arms[1:]]
     if pairs and 0 < min(pairs) < 6:
         n = min(pairs)
         said.append(
@@ -166,18 +172,21 @@ def notes(arms: Sequence[ArmData], metric: str, validation_is_test: bool) -> lis
     return said
 
 
-def _fate(data: ArmData) -> list[str]:
+def _fate(name: str, data: ArmData) -> list[str]:
     said, runs = [], len(data.records) or len(data.histories)
     if data.diverged:
         first = min(data.diverged.values())
         seeds = ", ".join(str(seed) for seed in data.diverged)
         said.append(
-            f"{data.name} diverged in {len(data.diverged)} of {runs} seeds (seed {seeds}), first at epoch {first}; "
+            f"{name} diverged in {len(data.diverged)} of {runs} seeds (seed {seeds}), first at epoch {first}; "
             "its scores are those of the others."
         )
     if data.failed:
         what = "; ".join(f"seed {seed}: {error}" for seed, error in data.failed.items())
-        said.append(f"{data.name} failed in {len(data.failed)} of {runs} seeds ({what}). Run again to repeat them.")
+        said.append(
+            f"{name} failed in {len(data.failed)} of {runs} seeds ({what}); the log.txt of a run says more. "
+            "The same command trains them again."
+        )
     return said
 
 

@@ -13,7 +13,8 @@ from betterdl_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from betterdl_cli.analysis.pairs import Pair
-    from betterdl_cli.readers.sources import Source
+    from betterdl_cli.analysis.sources import Source
+    from betterdl_cli.report.pictures import Pictures
 
 
 @click.command(name="compare", short_help="compare two arms, experiments or histories")
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--metric", help="Metric to compare on (default: the experiment's, else the first in common).")
 @click.option("--output", type=click.Path(path_type=pathlib.Path),
               help="Folder for the pictures (default: compare-A-vs-B in the folder of the runs).")  # fmt: skip
-@click.option("--pictures/--no-pictures", default=True, show_default=True)
+@click.option("--pictures/--no-pictures", "with_pictures", default=True, show_default=True)
 @click.option("--allow-confounded", is_flag=True, help="Compare arms that differ by more than one thing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(
@@ -33,7 +34,7 @@ def command(
     root: pathlib.Path,
     metric: str | None,
     output: pathlib.Path | None,
-    pictures: bool,
+    with_pictures: bool,
     allow_confounded: bool,
     as_json: bool,
 ) -> None:
@@ -43,7 +44,7 @@ def command(
     an arm or a run, or any history file. With A alone, an experiment: its treatments against its control.
     """
     from betterdl_cli.analysis.pairs import common_metric, comparison_document, refuse_confounded
-    from betterdl_cli.readers.sources import resolve
+    from betterdl_cli.analysis.sources import resolve
 
     sources = [resolve(word, root) for word in (a, b) if word is not None]
     pairs = _pairs(sources)
@@ -57,9 +58,11 @@ def command(
             any(plan.validation_is_test for plan in plans),
         )
     )
-    if pictures:
+    if with_pictures:
         folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
-        document["pictures"] = _draw(folder, pairs, sources)
+        pictures = _draw(folder, pairs, sources)
+        document["pictures"] = [str(folder / name) for name in pictures.files]
+        document["notes"] = [*document["notes"], *pictures.left_out]
     if as_json:
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
@@ -103,10 +106,10 @@ def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[-60:] or "history"
 
 
-def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source]) -> list[str]:
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source]) -> Pictures:
     from betterdl_cli.report.pictures import draw_pictures
 
     test = any(source.plan.validation_is_test for source in sources if source.plan)
     named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
     title = " and ".join(source.label for source in sources)
-    return [str(folder / name) for name in draw_pictures(folder, named, title, validation_is_test=test)]
+    return draw_pictures(folder, named, title, validation_is_test=test)

@@ -25,8 +25,9 @@ def command(what: str | None, name: str | None, as_json: bool) -> None:
         if name is None and what in known:  # bdl list dropout
             what, name = known[what], what
         else:
-            guess = nearest(what, [*kinds, *known])
+            guess = f"{known[what]} {what}" if what in known else nearest(what, [*kinds, *known])
             hint = f" (did you mean '{guess}'?)" if guess else ""
+            what = what if name is None else f"{what} {name}"
             raise UsageError(f"expected {', '.join(kinds)} or the name of one of them, found '{what}'{hint}")
     if what is None or name is None:
         chosen = kinds if what is None else {what: kinds[what]}

@@ -13,12 +13,10 @@ import click
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def command(experiment: str, root: pathlib.Path, yes: bool) -> None:
     """Remove EXPERIMENT (its directory, its name, or a unique prefix) with all its runs. Asks first."""
-    from betterdl_cli.readers.sources import find_experiment
+    from betterdl_cli.analysis.sources import find_experiment
 
     directory = find_experiment(experiment, root)
-    plan = directory.plan()
-    runs = sum(len(arm) for arm in directory.runs(plan).values())
-    if not yes and not click.confirm(f"Remove {directory.path} with {runs} runs?", err=True):
+    if not yes and not click.confirm(f"Remove {directory.path} with {directory.count_runs()} runs?", err=True):
         click.echo("nothing was removed", err=True)
         return
     with directory.locked():

@@ -56,7 +56,7 @@ def command(
     if dry_run:
         _show_plan(loaded, directory, as_json)
         return
-    options = Options(device=device, threads=threads, allow_mixed=allow_mixed, store=loaded.experiment.store)
+    options = Options(device=device, threads=threads, allow_mixed=allow_mixed)
     with directory.locked():
         summary = _train_and_report(loaded, directory, options, as_json)
     if as_json:
@@ -72,13 +72,13 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
     from betterdl_cli.report.write import write_report
     from betterdl_cli.training.conduct import conduct, missing_runs
 
-    plan = directory.prepare(loaded.experiment, loaded.arms)
+    plan = directory.plan_for(loaded.experiment, loaded.arms)
     kept = len(plan.seeds) * len(plan.arms) - len(missing_runs(directory, plan))
     if kept and not quiet:
         click.echo(f"{directory.path}: {kept} finished runs found and kept", err=True)
     try:
         with Progress(plan.metric, quiet=quiet) as progress:
-            conduct(directory, plan, options, progress, lambda: _check_data(loaded))
+            conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))
         return write_report(directory, plan)
     except KeyboardInterrupt:
         total = len(plan.seeds) * len(plan.arms)

@@ -17,8 +17,9 @@ def command(what: str, overrides: tuple[str, ...], root: pathlib.Path, as_json: 
     """Show a config file with every default written out, a stored experiment with its table, or one arm's spec."""
     from betterdl_cli.errors import UsageError
 
-    if pathlib.Path(what).is_file():
-        _show_config(pathlib.Path(what), overrides, as_json)
+    path = pathlib.Path(what)
+    if path.is_file() or path.suffix in {".yaml", ".yml"}:
+        _show_config(path, overrides, as_json)
         return
     if overrides:
         raise UsageError(f"expected a config file to apply {overrides[0]} to, found '{what}'")
@@ -30,12 +31,15 @@ def _show_config(path: pathlib.Path, overrides: tuple[str, ...], as_json: bool) 
     from betterdl_cli.config.loading import load
 
     resolved = load(path, overrides).experiment.resolved
-    click.echo(json.dumps(resolved, indent=1) if as_json else yaml12.dump(resolved), nl=as_json)
+    if as_json:
+        click.echo(json.dumps({"schema": "bdl.config/1", **resolved}, indent=1))
+    else:
+        click.echo(yaml12.dump(resolved), nl=False)
 
 
 def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
+    from betterdl_cli.analysis.sources import resolve
     from betterdl_cli.analysis.summary import summarise
-    from betterdl_cli.readers.sources import resolve
     from betterdl_cli.report.table import console, print_summary
 
     source = resolve(what, root)

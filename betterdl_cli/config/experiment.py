@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr
 from pydantic_core import PydanticCustomError
 
+from betterdl_cli.parameters import found
 from betterdl_cli.spec import DataSpec, Frozen, Json, TrainingSpec, canonical_digest
 
 MAX_SEEDS = 10_000
-SEED_RANGE = re.compile(r"(\d{1,9})\s*(?:\.\.|-)\s*(\d{1,9})")
-NAME = r"[a-z0-9][a-z0-9._-]*"
+MAX_SEED = 2**31 - 1
+SEED_RANGE = re.compile(r"([0-9]{1,9})\s*(?:\.\.|-)\s*([0-9]{1,9})")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MAX_NAME = 100
+
+
+def name_fault(name: str) -> str | None:
+    """What is wrong with the name of an experiment or arm, which becomes the name of a folder; None if nothing."""
+    if len(name) > MAX_NAME:
+        return f"expected a name of at most {MAX_NAME} characters, found {len(name)} characters"
+    if NAME.fullmatch(name):
+        return None
+    return f"expected a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or a digit, found {found(name)}"
+
+
+def _name(name: str) -> str:
+    if fault := name_fault(name):
+        raise PydanticCustomError("name", "{fault}", {"fault": fault})
+    return name
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
     seeds = _seed_list(value)
     if not seeds:
-        raise PydanticCustomError("seeds", "expected at least one seed, found none")
+        raise _seeds_error("at least one seed", "none")
     if len(seeds) > MAX_SEEDS:
-        raise PydanticCustomError("seeds", "expected at most 10000 seeds, found {n}", {"n": len(seeds)})
-    if len(set(seeds)) < len(seeds):
-        raise PydanticCustomError("seeds", "expected different seeds, found one twice")
+        raise _seeds_error(f"at most {MAX_SEEDS} seeds", str(len(seeds)))
+    for index, seed in enumerate(seeds):
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+            raise _seeds_error(f"whole numbers from 0 to {MAX_SEED} as seeds", found(seed))
+        if seed in seeds[:index]:
+            raise _seeds_error("different seeds", f"{seed} twice")
     return tuple(seeds)
 
 
-def _seed_list(value: Any) -> list[int]:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEEDS:
-        return list(range(value))
+def _seed_list(value: Any) -> Sequence[Any]:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return range(min(value, MAX_SEED))
     if isinstance(value, str) and (match := SEED_RANGE.fullmatch(value.strip())):
         first, last = int(match[1]), int(match[2])
-        if last - first >= MAX_SEEDS:
-            raise PydanticCustomError("seeds", "expected at most 10000 seeds, found {n}", {"n": last - first + 1})
-        return list(range(first, last + 1))
-    if isinstance(value, list) and all(type(seed) is int and 0 <= seed < 2**31 for seed in value):
+        if first > last:
+            raise _seeds_error("a range from a lower to a higher seed", value)
+        return range(first, last + 1)
+    if isinstance(value, list):
         return value
-    raise PydanticCustomError(
-        "seeds",
-        "expected a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19), found {found}",
-        {"found": str(value)[:60]},
-    )
+    raise _seeds_error("a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)", found(value))
+
+
+def _seeds_error(expected: str, given: str) -> PydanticCustomError:
+    return PydanticCustomError("seeds", "expected {expected}, found {given}", {"expected": expected, "given": given})
 
 
 class Store(Frozen):
@@ -54,7 +75,7 @@ class Store(Frozen):
 class Header(Frozen):
     """The top level of a config. The sections that depend on a kind are checked apart."""
 
-    name: StrictStr = Field(pattern=f"^{NAME}$", max_length=100)
+    name: Annotated[StrictStr, AfterValidator(_name)]
     data: Any
     model: Any
     training: Any = {}
@@ -99,9 +120,9 @@ class Experiment(Frozen):
     @property
     def id(self) -> str:
         """Short hash of what is trained: not of name, seeds or what is stored."""
-        trained: Mapping[str, Json] = {
-            key: value for key, value in self.resolved.items() if key not in {"name", "seeds", "store"}
-        }
+        trained = {key: value for key, value in self.resolved.items() if key not in {"name", "seeds", "store"}}
+        trained["base"] = _in_order(trained["base"])
+        trained["arms"] = {arm: _in_order(uses) for arm, uses in trained["arms"].items()}
         return canonical_digest({**trained, "row_limit": self.data.row_limit})[:8]
 
     @property
@@ -125,3 +146,8 @@ class Experiment(Frozen):
                 "smoke": True,
             }
         )
+
+
+def _in_order(uses: Mapping[str, Json]) -> Json:
+    """Techniques in a form whose digest depends on their order: they are applied as written."""
+    return [[name, parameters] for name, parameters in uses.items()] if len(uses) > 1 else uses

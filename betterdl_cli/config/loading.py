@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,16 @@ class Source:
     overrides: tuple[Override, ...] = ()
 
     def located(self, faults: Sequence[Fault]) -> list[Fault]:
-        """The faults with file, line and column, or with the override that brought them in."""
-        return [fault if fault.file else self._locate(fault) for fault in faults]
+        """The faults with file, line and column, in that order; then those that an override brought in."""
+        found = [fault if fault.file else self._locate(fault) for fault in faults]
+        return sorted(found, key=lambda fault: (fault.line == 0, fault.line, fault.column))
 
     def _locate(self, fault: Fault) -> Fault:
+        path = tuple(str(part) for part in fault.path)
+        stated = (fault.path, False) in self.document.marks
         for override in reversed(self.overrides):
-            if fault.path[: len(override.path)] == override.path:
+            inside, above = path[: len(override.path)] == override.path, override.path[: len(path)] == path
+            if inside or (above and not stated):
                 return dataclasses.replace(fault, file=override.source)
         line, column = self.document.locate(fault.path, key=fault.at_key)
         return dataclasses.replace(fault, file=self.document.source, line=line, column=column)
@@ -47,20 +51,25 @@ class Loaded:
 def load(path: pathlib.Path, words: Sequence[str] = (), *, smoke: bool = False) -> Loaded:
     """Read, change, check and expand a config. Raises :class:`ConfigError` with every fault found."""
     document = yaml12.read(path)
-    overrides = parse_overrides(words)
+    overrides, faults = parse_overrides(words)
     source = Source(document, overrides)
+    plain = document.data
+    if overrides:
+        plain, unfit = apply_overrides(plain, overrides, _complete(plain))
+        faults.extend(unfit)
     try:
-        plain = apply_overrides(document.data, overrides, _complete(document.data)) if overrides else document.data
         experiment = read_experiment(plain)
-        experiment = experiment.reduced() if smoke else experiment
-        return Loaded(experiment, expand(experiment), source)
+        if not faults:
+            experiment = experiment.reduced() if smoke else experiment
+            return Loaded(experiment, expand(experiment), source)
     except ConfigError as error:
-        raise ConfigError(source.located(error.faults)) from None
+        faults.extend(error.faults)
+    raise ConfigError(source.located(faults))
 
 
-def _complete(plain: Any) -> Any:
-    """The config with its defaults, or the bare file when that is not valid by itself."""
+def _complete(plain: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The config with its defaults; None when the file is not valid by itself."""
     try:
         return read_experiment(plain).resolved
     except ConfigError:
-        return plain
+        return None

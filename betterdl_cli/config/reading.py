@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from betterdl_cli.config.experiment import NAME, Experiment, Header, Recipe, Use
+from betterdl_cli.config.experiment import Experiment, Header, Recipe, Use, name_fault
 from betterdl_cli.datasets.base import DATASETS
 from betterdl_cli.errors import ConfigError, Fault, Path, nearest
 from betterdl_cli.models.base import MODELS
@@ -20,14 +21,16 @@ from betterdl_cli.tasks import TASKS, Task
 from betterdl_cli.techniques.base import TECHNIQUES, Technique
 
 CONTROL = "control"
+MAX_ARMS = 1000
+MAX_ARM_ID = 200  # characters: an id becomes part of file names
 
 
 def read_experiment(plain: Mapping[str, Any]) -> Experiment:
     """Raises :class:`ConfigError` with all faults; their paths are those of ``plain``, without line numbers."""
     faults: list[Fault] = []
     header = check(Header, plain, (), faults)
-    data = _data(plain.get("data"), faults) if plain.get("data") is not None else None
-    model = check_kind(plain["model"], ("model",), faults, MODELS.get) if plain.get("model") is not None else None
+    data = _data(plain["data"], faults) if "data" in plain else None
+    model = check_kind(plain["model"], ("model",), faults, MODELS.get, MODELS.names) if "model" in plain else None
     training = _training(plain.get("training", {}), faults)
     base = _uses(plain.get("base", {}), "base", faults)
     techniques, resolved_techniques = _techniques(plain.get("techniques", {}), faults)
@@ -37,7 +40,7 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
     recipes = (*(recipe for group in techniques.values() for recipe in group), *stacked)
     _check_arm_ids(recipes, faults)
     if faults or header is None or data is None or model is None or training is None:
-        raise ConfigError(_in_file_order(plain, faults))
+        raise ConfigError(faults)
     model_use = Use(technique=model[0], parameters=_plain(model[1]))
     return Experiment(
         name=header.name,
@@ -69,17 +72,12 @@ def _plain(model: Any) -> dict[str, Json]:
     return plain
 
 
-def _in_file_order(plain: Mapping[str, Any], faults: list[Fault]) -> list[Fault]:
-    order = {key: number for number, key in enumerate(plain)}
-    return sorted(faults, key=lambda fault: order.get(str(fault.path[0]), -1) if fault.path else -1)
-
-
 # ---- sections ----
 
 
 def _data(value: Any, faults: list[Fault]) -> DataSpec | None:
     own = {key: item for key, item in value.items() if key != "split"} if isinstance(value, Mapping) else value
-    checked = check_kind(own, ("data",), faults, DATASETS.get)
+    checked = check_kind(own, ("data",), faults, DATASETS.get, DATASETS.names, others=("split",))
     split: SplitSpec | None = SplitSpec(train=0.6, validation=0.2, test=0.2)
     if isinstance(value, Mapping) and value.get("split") is not None:
         split = check(SplitSpec, value["split"], ("data", "split"), faults)
@@ -92,7 +90,7 @@ def _training(value: Any, faults: list[Fault]) -> TrainingSpec | None:
     if not isinstance(value, Mapping):
         return check(TrainingSpec, value, ("training",), faults)
     path = ("training", "optimizer")
-    optimizer = check_kind(value.get("optimizer", {}), path, faults, _optimizer, default="adam")
+    optimizer = check_kind(value.get("optimizer", {}), path, faults, _optimizer, tuple(OPTIMIZERS), default="adam")
     arguments: dict[str, Json] = {}
     if optimizer is not None:
         arguments = {"kind": optimizer[0], **_plain(optimizer[1])}
@@ -116,7 +114,7 @@ def _schedule(kind: str) -> type[Schedule]:
 
 def _learning_rate(value: Any, path: Path, faults: list[Fault]) -> Json:
     if isinstance(value, Mapping):
-        schedule = check_kind(value, path, faults, _schedule)
+        schedule = check_kind(value, path, faults, _schedule, tuple(SCHEDULES))
         return {"kind": schedule[0], **_plain(schedule[1])} if schedule else None
     return value
 
@@ -136,11 +134,13 @@ def _metric(name: str | None, task: Task, data: DataSpec, faults: list[Fault]) -
 
 # ---- techniques ----
 
+_MAPPING_OF_TECHNIQUES = "expected a mapping of techniques to parameters ({} for none)"
+
 
 def _uses(value: Any, section: str, faults: list[Fault], path: Path = ()) -> tuple[Use, ...]:
     path = path or (section,)
     if not isinstance(value, Mapping):
-        faults.append(Fault(f"expected a mapping of techniques, found {found(value)}", path))
+        faults.append(Fault(f"{_MAPPING_OF_TECHNIQUES}, found {found(value)}", path))
         return ()
     uses = []
     for name, parameters in value.items():
@@ -163,7 +163,7 @@ def _techniques(value: Any, faults: list[Fault]) -> tuple[dict[str, list[Recipe]
     recipes: dict[str, list[Recipe]] = {}
     resolved: dict[str, Json] = {}
     if not isinstance(value, Mapping):
-        faults.append(Fault(f"expected a mapping of techniques, found {found(value)}", ("techniques",)))
+        faults.append(Fault(f"{_MAPPING_OF_TECHNIQUES}, found {found(value)}", ("techniques",)))
         return recipes, resolved
     for name, given in value.items():
         path = ("techniques", name)
@@ -176,8 +176,12 @@ def _techniques(value: Any, faults: list[Fault]) -> tuple[dict[str, list[Recipe]
                 Fault(f"expected a mapping of parameters ({{}} for the defaults), found {found(given)}", path)
             )
             continue
-        swept = [key for key, item in given.items() if _is_sweep(cls, key, item)]
+        # in the order of the parameters, not of the file, so that the resolved config makes the same arms
+        swept = [key for key in cls.model_fields if key in given and _is_sweep(cls, key, given[key])]
         recipes[name] = []
+        if (arms := math.prod(len(given[key]) for key in swept)) > MAX_ARMS:
+            faults.append(Fault(f"expected at most {MAX_ARMS} arms, found a sweep of {arms}", path))
+            continue
         for single, suffix in _combinations(given, swept):
             own: list[Fault] = []
             checked = check(cls, single, path, own)
@@ -208,8 +212,8 @@ def _combinations(given: Mapping[str, Any], swept: list[str]) -> Iterator[tuple[
 
 
 def _in_id(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if isinstance(value, list):
         return "x".join(_in_id(item) for item in value)
     return re.sub(r"[^a-z0-9._-]", "_", str(value).lower())
@@ -220,9 +224,11 @@ def _at_sweep(fault: Fault, given: Mapping[str, Any], single: Mapping[str, Any])
     if len(fault.path) < 3:
         return fault
     key = str(fault.path[2])
-    if isinstance(given.get(key), list) and given[key] != single.get(key) and single.get(key) in given[key]:
-        index = given[key].index(single[key])
-        return Fault(fault.message, (*fault.path[:3], index, *fault.path[3:]), fault.suggestion, at_key=fault.at_key)
+    if isinstance(given.get(key), list):
+        for index, item in enumerate(given[key]):
+            if item is single.get(key):
+                path = (*fault.path[:3], index, *fault.path[3:])
+                return Fault(fault.message, path, fault.suggestion, at_key=fault.at_key)
     return fault
 
 
@@ -234,14 +240,16 @@ def _stacked(value: Any, techniques: Mapping[str, list[Recipe]], faults: list[Fa
     recipes = []
     for arm, content in value.items():
         path = ("arms", arm)
-        if not re.fullmatch(NAME, arm):
-            faults.append(Fault(f"expected a name like {NAME}, found '{arm}'", path, at_key=True))
+        if fault := name_fault(arm):
+            faults.append(Fault(fault, path, at_key=True))
         if isinstance(content, list) and content:
             uses = _named_uses(content, path, techniques, faults)
         elif isinstance(content, Mapping) and content:
             uses = _uses(content, "arms", faults, path)
         else:
-            faults.append(Fault("expected a list of techniques, or a mapping of techniques to parameters", path))
+            given = "none" if isinstance(content, (list, Mapping)) else found(content)
+            expected = "expected a list of techniques, or a mapping of techniques to parameters"
+            faults.append(Fault(f"{expected}, found {given}", path))
             continue
         recipes.append(Recipe(id=arm, uses=uses, path=path))
     return tuple(recipes)
@@ -256,19 +264,40 @@ def _named_uses(
         if not isinstance(name, str):
             faults.append(Fault(f"expected the name of a technique, found {found(name)}", where))
             continue
+        if name in names[:index]:
+            faults.append(Fault(f"expected {name} once per arm, found it twice", where))
+            continue
         settings = techniques.get(name, [])
         if len(settings) > 1:
             faults.append(Fault(f"expected one setting of {name}, found a sweep: give its parameters here", where))
         elif settings:
             uses.extend(settings[0].uses)
         elif name not in techniques and (cls := _technique(name, where, faults, at_key=False)):
-            uses.extend(_uses({name: {}}, "arms", faults, path) if cls else ())
+            uses.extend(_by_default(name, cls, where, faults))
     return tuple(uses)
 
 
+def _by_default(name: str, cls: type[Technique], where: Path, faults: list[Fault]) -> tuple[Use, ...]:
+    """A technique that is only named, with its defaults; a fault when it has a parameter without one."""
+    if required := [key for key, field in cls.model_fields.items() if field.is_required()]:
+        message = (
+            f"expected {name} under techniques, from where its {' and '.join(required)} would be taken, found only "
+            f"its name: list it there, or write this arm as a mapping of techniques to parameters"
+        )
+        faults.append(Fault(message, where))
+        return ()
+    return (Use(technique=name, parameters=_plain(cls())),)
+
+
 def _check_arm_ids(recipes: tuple[Recipe, ...], faults: list[Fault]) -> None:
+    if len(recipes) > MAX_ARMS:
+        faults.append(Fault(f"expected at most {MAX_ARMS} arms, found {len(recipes)}", recipes[MAX_ARMS].path))
+        return
     seen = {CONTROL}
     for recipe in recipes:
+        if len(recipe.id) > MAX_ARM_ID:
+            message = f"expected a sweep with arm names of at most {MAX_ARM_ID} characters, found {found(recipe.id)}"
+            faults.append(Fault(message, recipe.path))
         if recipe.id in seen:
             other = "the control has this name" if recipe.id == CONTROL else "another arm has this name"
             faults.append(Fault(f"expected arms with different names, found '{recipe.id}' twice: {other}", recipe.path))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from betterdl_cli.errors import UsageError
 from betterdl_cli.history import History
-from betterdl_cli.registry import Registry
+from betterdl_cli.registry import Card, Registry
 
 MAX_BYTES = 100 << 20
 KERAS_NAMES = {"acc": "accuracy", "val_acc": "val_accuracy", "lr": "learning_rate"}
@@ -47,16 +47,21 @@ def read_history(path: pathlib.Path) -> History:
             raise UsageError(f"{path}: {error}") from None
         if history is not None:
             return history
-    raise UsageError(f"{path}: expected a training history ({', '.join(READERS.names)}), found none")
+    found = "something else" if text.strip() else "nothing in it"
+    known = "".join(f"\n  {Card.of(reader).summary.replace('`', '')}" for _, reader in READERS)
+    raise UsageError(f"{path}: expected a training history, found {found}. What can be read:{known}")
 
 
 def keras_named(columns: Mapping[str, Sequence[float | None]]) -> History:
     """A history under Keras's names, without columns that count epochs."""
-    named = {
-        KERAS_NAMES.get(name.strip(), name.strip()): values
-        for name, values in columns.items()
-        if name.strip().lower() not in NOT_METRICS
-    }
+    named: dict[str, Sequence[float | None]] = {}
+    for column, values in columns.items():
+        name = KERAS_NAMES.get(column.strip(), column.strip())
+        if name.lower() in NOT_METRICS:
+            continue
+        if name in named:
+            raise FormatError(f"expected different metrics, found '{name}' twice")
+        named[name] = values
     if not any(named.values()):
         raise FormatError("expected a history with at least one epoch, found none")
     return History.from_mapping(named)

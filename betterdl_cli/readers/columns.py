@@ -24,7 +24,10 @@ class Columns(Reader):
         delimiter = next((mark for mark in (",", "\t", ";") if lines and mark in lines[0]), None)
         if delimiter is None:
             return None
-        header, *rows = csv.reader(lines, delimiter=delimiter)
+        try:
+            header, *rows = csv.reader(lines, delimiter=delimiter)
+        except csv.Error as error:
+            raise FormatError(f"expected a table of short cells, found a fault in it: {error}") from None
         names = [name.strip() for name in header]
         if not any("loss" in name.lower() or "acc" in name.lower() for name in names):
             return None

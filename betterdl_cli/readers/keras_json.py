@@ -18,7 +18,7 @@ class KerasJson(Reader):
         if not text.lstrip().startswith("{"):
             return None
         try:
-            plain = json.loads(text)
+            plain = json.loads(text, parse_int=float)  # an integer may be too large for a float, a float never is
         except (ValueError, RecursionError) as error:
             raise FormatError(f"expected JSON, found a fault in it: {error}") from None
         if isinstance(plain.get("history"), dict):

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from betterdl_cli.datasets.base import DATASETS
 from betterdl_cli.models.base import MODELS
+from betterdl_cli.parameters import bound
 from betterdl_cli.registry import Card, Registry
 from betterdl_cli.spec import Frozen, show
 from betterdl_cli.techniques.base import AREAS, TECHNIQUES
@@ -51,7 +52,7 @@ def _parameter(name: str, field: FieldInfo) -> dict[str, Any]:
 
 def _bound(item: Any) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    return ", ".join(f"{sign} {getattr(item, name):g}" for name, sign in signs.items() if hasattr(item, name))
+    return ", ".join(f"{sign} {bound(getattr(item, name))}" for name, sign in signs.items() if hasattr(item, name))
 
 
 def _type_words(annotation: Any) -> str:

@@ -17,7 +17,8 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     metric = metric_words(document["metric"])
-    table = Table(title=f"{metric} ({document['direction']})", title_justify="left", title_style="bold")
+    title = Text(f"{metric} ({document['direction']})")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for index, name in enumerate(("baseline", "candidate", "baseline score", "candidate score", "pairs",
                                   "difference", "95 % t interval")):  # fmt: skip
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
@@ -50,12 +51,16 @@ def _score(values: Mapping[Any, float]) -> str:
 
 
 def _words(row: Mapping[str, Any]) -> list[str]:
-    if row["spec_differences"] is None:
-        changes = ["the recipes are not known"]
+    sides = f"{row['baseline']} → {row['candidate']}"
+    changes = row["spec_differences"]
+    if changes is None:
+        lines = [f"{sides}: what they differ by is not known, a history file has no recipe"]
+    elif not changes:
+        lines = [f"{sides}: the same recipe"]
+    elif len(changes) == 1:
+        lines = [f"{sides} differ by {changes[0]}"]
     else:
-        changes = row["spec_differences"] or ["nothing: the same recipe"]
-    head = f"{row['baseline']} → {row['candidate']} differ by"
-    lines = [f"{head} {changes[0]}"] if len(changes) == 1 else [f"{head}:", *(f"  {change}" for change in changes)]
+        lines = [f"{sides} differ by:", *(f"  {change}" for change in changes)]
     if row["confounded"]:
         lines.append("CONFOUNDED: they differ by more than one thing, so the difference has no single cause.")
     if row["n_pairs"]:

@@ -18,10 +18,9 @@ def run_line(record: RunRecord, metric: str) -> str:
         return f"{who}: diverged at epoch {record.diverged_epoch} ({record.seconds:.1f} s)"
     part, _, name = metric.partition("_")
     value = record.scores.get("validation" if part == "val" else part, {}).get(name)
+    epochs = "1 epoch" if record.epochs == 1 else f"{record.epochs} epochs"
     stopped = ", stopped early" if record.stopped_early else ""
-    return (
-        f"{who}: {metric_words(metric)} {number(value)} after {record.epochs} epochs{stopped} ({record.seconds:.1f} s)"
-    )
+    return f"{who}: {metric_words(metric)} {number(value)} after {epochs}{stopped} ({record.seconds:.1f} s)"
 
 
 class Progress:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from betterdl_cli.analysis.arms import NO_SEED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -83,7 +85,7 @@ def rows(summary: Summary) -> list[list[str]]:
 def metric_words(metric: str) -> str:
     """``test_accuracy`` → ``test accuracy``."""
     part, _, name = metric.partition("_")
-    return f"{'validation' if part == 'val' else part} {name.replace('_', ' ')}"
+    return f"{'validation' if part == 'val' else part} {name.replace('_', ' ')}".strip()
 
 
 def seeds_words(arm: Mapping[str, Any]) -> str:
@@ -130,7 +132,9 @@ def sentences(summary: Summary) -> list[str]:
 def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) -> str:
     """The differences of the single pairs, their mean with its interval, and what the pairs share."""
     values = list(difference["values"].items())
-    listed = ", ".join(f"{signed(value)} (seed {seed})" for seed, value in values[:10])
+    listed = ", ".join(
+        signed(value) if seed == str(NO_SEED) else f"{signed(value)} (seed {seed})" for seed, value in values[:10]
+    )
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: {listed}{more}"
     if difference["ci95"]:
@@ -139,6 +143,8 @@ def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) 
     elif difference["n_pairs"] > 1:
         text += "; equal differences have no interval"
     text += f"; better in {difference['won']} of {difference['n_pairs']} pairs"
+    if difference["tied"]:
+        text += f", equal in {difference['tied']}"
     return f"{text}. Paired: {difference['paired']['in_words']}."
 
 

@@ -17,7 +17,8 @@ def write_report(directory: ExperimentDirectory, plan: Plan) -> dict[str, Any]:
     pairs = [(arms[arm.reference], arms[arm.id], arm.id) for arm in plan.arms if arm.reference]
     title = plan.name + (" (smoke run)" if plan.smoke else "")
     pictures = draw_pictures(directory.report, pairs, title, validation_is_test=plan.validation_is_test)
-    summary = {**summarise(directory, plan), "pictures": pictures}
-    files.write_text(directory.report / "report.md", markdown(summary, pictures))
+    summary = summarise(directory, plan)
+    summary |= {"pictures": pictures.files, "notes": [*summary["notes"], *pictures.left_out]}
+    files.write_text(directory.report / "report.md", markdown(summary, pictures.files))
     files.write_json(directory.report / "summary.json", summary)
     return summary

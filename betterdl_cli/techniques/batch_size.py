@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, StrictInt
 
-from betterdl_cli.spec import ArmSpec
+from betterdl_cli.spec import MAX_COUNT, ArmSpec
 from betterdl_cli.techniques.base import Area, Technique
 
 
@@ -35,7 +35,9 @@ class BatchSize(Technique):
     area: ClassVar[Area] = "better learning"
     example: ClassVar[dict[str, Any]] = {"size": 8}
 
-    size: StrictInt = Field(ge=1, description="rows per weight update; at least the training rows: gradient descent")
+    size: StrictInt = Field(
+        ge=1, le=MAX_COUNT, description="rows per weight update; at least the training rows: gradient descent"
+    )
 
     def apply(self, arm: ArmSpec) -> ArmSpec:
         return arm.with_training(batch_size=self.size)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from betterdl_cli import files
-from betterdl_cli.config.experiment import Store
+from betterdl_cli.config.experiment import Experiment, Store
 from betterdl_cli.errors import UsageError
 from betterdl_cli.expand import Arm
 from betterdl_cli.record import RunRecord
@@ -26,7 +26,6 @@ class Options:
     device: str = "auto"
     threads: int = 1
     allow_mixed: bool = False
-    store: Store = field(default_factory=Store)
 
 
 class Listener(Protocol):
@@ -51,6 +50,7 @@ def missing_runs(directory: ExperimentDirectory, plan: Plan) -> list[tuple[int, 
 
 def conduct(
     directory: ExperimentDirectory,
+    experiment: Experiment,
     plan: Plan,
     options: Options,
     listener: Listener,
@@ -58,11 +58,13 @@ def conduct(
 ) -> None:
     """Train every missing run and store it. ``check_data`` runs while the worker starts; what it raises is raised.
 
-    Raises :class:`UsageError` when the runs would not be comparable with those already there.
+    Raises :class:`UsageError` when the runs would not be comparable with those already there. Nothing is stored
+    before these checks.
     """
     todo = missing_runs(directory, plan)
     if not todo:
         check_data()
+        directory.write_plan(plan, experiment)
         return
     log = directory.path / ".worker.log"
     worker = Worker(options.device, options.threads, log)
@@ -71,6 +73,7 @@ def conduct(
         environment = worker.wait_until_ready()
         if not options.allow_mixed:
             _refuse_mixed(directory, plan, environment)
+        directory.write_plan(plan, experiment)
         files.write_json(
             directory.path / ENVIRONMENT,
             {"schema": "bdl.environment/1", **environment, "git_commit": _git_commit()},
@@ -78,7 +81,7 @@ def conduct(
         listener.begin(len(todo), sum(arm.spec.training.epochs for _, arm in todo))
         for number, (seed, arm) in enumerate(todo, start=1):
             listener.run_begins(arm.id, seed, arm.spec.training.epochs)
-            record, alive = _train_one(worker, directory, arm, seed, options, environment, listener)
+            record, alive = _train_one(worker, directory, arm, seed, experiment.store, environment, listener)
             listener.run_ends(record)
             if not alive and number < len(todo):
                 worker.close()
@@ -93,7 +96,7 @@ def _train_one(
     directory: ExperimentDirectory,
     arm: Arm,
     seed: int,
-    options: Options,
+    store: Store,
     environment: dict[str, Any],
     listener: Listener,
 ) -> tuple[RunRecord, bool]:
@@ -103,7 +106,7 @@ def _train_one(
         "seed": seed,
         "spec": arm.spec.to_json(),
         "directory": str(directory.path),
-        "store": options.store.model_dump(),
+        "store": store.model_dump(),
     }
     error, alive = "", True
     try:

@@ -65,6 +65,7 @@ class Parts:
     task: Task
     classes: int
     fingerprint: str
+    split: Split
     train: Part
     validation: Part | None
     test: Part
@@ -92,13 +93,18 @@ def load_parts(spec: DataSpec, run_seed: int) -> Parts:
     inputs = [None if rows is None else table.x[rows] for rows in (split.train, split.validation, split.test)]
     for step in spec.preprocessing:
         inputs = _scaled(step["kind"], inputs)
-    targets = table.y if task.name == "multiclass" else table.y.astype(np.float32)[:, None]
+    targets = targets_of(table, task)
     train, validation, test = (
         None if rows is None or x is None else Part(np.ascontiguousarray(x), targets[rows])
         for rows, x in zip((split.train, split.validation, split.test), inputs, strict=True)
     )
     assert train is not None and test is not None
-    return Parts(task, table.classes, split.fingerprint(table), train, validation, test)
+    return Parts(task, table.classes, split.fingerprint(table), split, train, validation, test)
+
+
+def targets_of(table: Table, task: Task) -> NDArray[Any]:
+    """Targets as the losses take them: class numbers, shape (rows,), or float32, shape (rows, 1)."""
+    return table.y if task.name == "multiclass" else table.y.astype(np.float32)[:, None]
 
 
 def _scaled(kind: str, inputs: Sequence[NDArray[np.float32] | None]) -> list[NDArray[np.float32] | None]:
@@ -170,15 +176,11 @@ def _shuffled(sizes: dict[str, int], table: Table, task: Task, seed: int) -> dic
                 stratify=table.y[rest] if task.is_classification else None,
                 random_state=seeds.derive("part", seed, name),
             )
-        except ValueError as error:
-            counts = (
-                ", ".join(f"class {k}: {n}" for k, n in enumerate(np.bincount(table.y)))
-                if task.is_classification
-                else ""
-            )
+        except ValueError:  # of stratification
+            counts = ", ".join(f"{rows} of class {label}" for label, rows in enumerate(np.bincount(table.y)))
+            asked = ", ".join(f"{part} {rows}" for part, rows in sizes.items())
             raise SplitError(
-                f"expected rows of every class in every part, found too few for {sizes} rows ({counts}): {error}",
-                name,
+                f"expected rows of every class in every part, found too few: {asked} rows, from {counts}", name
             ) from None
     parts[names[-1]] = rest
     return parts

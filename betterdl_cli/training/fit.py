@@ -29,7 +29,6 @@ from betterdl_cli.training.controllers import (
 from betterdl_cli.training.data import Part, Parts, load_parts
 
 FINGERPRINTED_EPOCHS = 3
-STEPS_PER_EXECUTION = 10_000  # at most; one epoch in one call is what makes small trainings fast
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def train(
     history = _fit(model, spec, seed, parts, orders, best, report)
     seconds = time.perf_counter() - started
     scores, predictions = _evaluate(model, parts, rows_per_step)
-    final = {variable.path: np.asarray(variable) for variable in model.weights}
+    final = {variable.path.removeprefix(f"{model.name}/"): np.asarray(variable) for variable in model.weights}
     epochs = history.epochs
     diverged = diverged_at(history["loss"], reference)
     record = RunRecord(
@@ -86,7 +85,7 @@ def train(
         penalised=penalised,
         parameters=model.count_params(),
         rows={name: part.rows for name, part in parts.named.items()},
-        fingerprints=Fingerprints(split=parts.fingerprint, order=tuple(orders), weights=weights_before),
+        fingerprints=Fingerprints(split=parts.fingerprint, order=tuple(orders[:epochs]), weights=weights_before),
         seconds=round(seconds, 3),
         environment=environment,
     )
@@ -106,7 +105,7 @@ def _fit(
 ) -> History:
     training = spec.training
     steps = math.ceil(parts.train.rows / training.batch_size)
-    model.steps_per_execution = min(steps, STEPS_PER_EXECUTION)
+    model.steps_per_execution = steps  # a number that does not divide them would train more of them
     validation = None
     if parts.validation is not None:
         rows = tf.data.Dataset.from_tensor_slices((parts.validation.x, parts.validation.y))

@@ -32,6 +32,7 @@ class Worker:
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
+                        "-P",  # a keras.py in the current directory is not Keras
                         "-m",
                         "betterdl_cli.training.worker",
                         str(write_end),

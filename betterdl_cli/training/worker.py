@@ -73,10 +73,16 @@ def set_up_tensorflow(device: str, threads: int) -> dict[str, Any]:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # would shorten trainings in silence
+        os.environ.pop(name, None)
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import keras
     import tensorflow as tf
 
+    keras.config.set_floatx("float32")  # whatever ~/.keras/keras.json says
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise DeviceError("expected a GPU (--device gpu), found none that TensorFlow can use; try --device cpu")

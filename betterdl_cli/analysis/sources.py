@@ -5,13 +5,11 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
-from betterdl_cli.analysis.arms import ArmData
+from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.summary import experiment_arms
 from betterdl_cli.errors import UsageError, nearest
 from betterdl_cli.readers.base import read_history
 from betterdl_cli.store import ExperimentDirectory, Place, Plan, experiments, locate
-
-BARE = -1  # the "seed" of a history file, of which no seed is known
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,13 @@ class Source:
 
 def find_experiment(word: str, root: pathlib.Path) -> ExperimentDirectory:
     """An experiment by its directory, its name under ``root``, or a unique prefix. Raises :class:`UsageError`."""
+    if not word:  # else the current directory, or whatever is the only one stored
+        raise UsageError("expected the name of an experiment, found an empty one")
     if directory := ExperimentDirectory.holding(pathlib.Path(word)):
         return directory
     stored = experiments(root)
     exact = [directory for directory in stored if directory.path.name == word]
-    named = [directory for directory in stored if directory.plan().name == word and not directory.plan().smoke]
+    named = [directory for directory in stored if _name(directory) == word]
     found = exact or named or [directory for directory in stored if directory.path.name.startswith(word)]
     if len(found) == 1:
         return found[0]
@@ -48,15 +48,31 @@ def find_experiment(word: str, root: pathlib.Path) -> ExperimentDirectory:
 def resolve(word: str, root: pathlib.Path) -> Source:
     """What a word means. Raises :class:`UsageError`."""
     path = pathlib.Path(word)
-    if path.is_file():
-        return Source(word, {path.stem: ArmData(label=word, histories={BARE: read_history(path)})}, single=True)
-    if path.is_dir() and (place := locate(path)):
+    if _exists(path) and path.is_file():
+        return Source(word, {path.stem: ArmData(label=word, histories={NO_SEED: read_history(path)})}, single=True)
+    if _exists(path) and (place := locate(path)):
         return _of_place(place)
-    if not path.exists() and ":" in word:
+    if not _exists(path) and ":" in word:
         experiment, _, arm = word.rpartition(":")
         directory = find_experiment(experiment, root)
         return _of_place(Place(directory, _arm_name(directory, arm)))
     return _of_place(Place(find_experiment(word, root)))
+
+
+def _name(directory: ExperimentDirectory) -> str | None:
+    """What the config called a stored experiment; None for a smoke run, and for a plan that cannot be read."""
+    try:
+        plan = directory.plan()
+    except UsageError:
+        return None
+    return None if plan.smoke else plan.name
+
+
+def _exists(path: pathlib.Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a file, a folder that may not be read
+        return False
 
 
 def _arm_name(directory: ExperimentDirectory, word: str) -> str:
@@ -81,6 +97,8 @@ def _of_place(place: Place) -> Source:
     data = _labelled(arms[place.arm], f"{name}:{place.arm}")
     if place.seed is not None:
         seed = place.seed
+        if seed not in data.records:
+            raise UsageError(f"{place.directory.path}: {place.arm}, seed {seed} is no whole run: train it again")
         data = ArmData(
             label=f"{data.label}, seed {seed}",
             histories={key: value for key, value in data.histories.items() if key == seed},

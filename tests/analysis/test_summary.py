@@ -1,0 +1,159 @@
+import json
+import pathlib
+from typing import Any
+
+import pytest
+from stored import Stored, config_with
+
+from betterdl_cli.analysis.summary import summarise
+
+
+@pytest.fixture
+def stored(tmp_path: pathlib.Path) -> Stored:
+    return Stored(tmp_path)
+
+
+def summary(stored: Stored) -> dict[str, Any]:
+    found = summarise(stored.directory, stored.directory.plan())
+    json.dumps(found, allow_nan=False)  # always strict JSON
+    return found
+
+
+def test_the_numbers_of_an_experiment_by_hand(stored: Stored) -> None:
+    stored.add("control", [0.80, 0.70, 0.90])
+    stored.add("dropout", [0.85, 0.80, 0.89])
+    found = summary(stored)
+    control, dropout = found["arms"]
+    assert control["scores"]["test"]["accuracy"] == pytest.approx(
+        {"n": 3, "mean": 0.8, "sd": 0.1, "min": 0.7, "max": 0.9}
+    )
+    assert dropout["difference"]["mean"] == pytest.approx(0.14 / 3)
+    assert dropout["difference"]["values"] == pytest.approx({"0": 0.05, "1": 0.10, "2": -0.01})
+    assert (dropout["difference"]["won"], dropout["difference"]["tied"], dropout["difference"]["n_pairs"]) == (2, 0, 3)
+    assert (dropout["difference"]["min"], dropout["difference"]["max"]) == pytest.approx((-0.01, 0.10))
+    assert control["difference"] is None
+    assert dropout["epochs"] == {"n": 3, "mean": 3.0, "sd": 0.0, "min": 3.0, "max": 3.0}
+    assert dropout["seconds"]["mean"] == 2.0
+
+
+def test_the_documented_keys_are_there(stored: Stored) -> None:
+    stored.add("control", [0.8])
+    stored.add("dropout", [0.8])
+    found = summary(stored)
+    assert set(found) == {
+        "schema", "experiment", "id", "directory", "smoke", "metric", "higher_is_better", "validation_is_test", "seeds",
+        "environment", "arms", "notes", "pictures",
+    }  # fmt: skip
+    assert set(found["arms"][1]) == {
+        "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "scores", "best_epoch", "epochs",
+        "stopped_early", "seconds", "parameters", "difference",
+    }  # fmt: skip
+    assert set(found["arms"][1]["difference"]) == {
+        "metric", "n_pairs", "values", "n", "mean", "sd", "min", "max", "ci95", "won", "tied", "smallest_p", "paired",
+    }  # fmt: skip
+    assert found["schema"] == "bdl.summary/1"
+    assert list(found["arms"][1]["scores"]) == ["train", "validation", "test"]
+
+
+def test_a_lower_loss_is_better(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(metric="test_loss"))
+    stored.add("control", [0.80, 0.70])
+    stored.add("dropout", [0.85, 0.70])
+    difference = summary(stored)["arms"][1]["difference"]
+    assert summary(stored)["higher_is_better"] is False
+    assert difference["values"] == pytest.approx({"0": -0.05, "1": 0.0})
+    assert (difference["won"], difference["tied"]) == (1, 1)
+
+
+def test_an_experiment_without_any_run_has_a_summary(stored: Stored) -> None:
+    control, dropout = summary(stored)["arms"]
+    assert (control["seeds"], control["scores"], control["epochs"], control["parameters"]) == ([], {}, None, None)
+    assert (dropout["difference"]["n_pairs"], dropout["difference"]["mean"]) == (0, None)
+    assert summary(stored)["notes"] == []
+
+
+def test_diverged_runs_are_told_apart_and_left_out_of_the_means(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8, 0.8])
+    stored.add_run("dropout", 0, 0.6)
+    stored.add_run("dropout", 1, 0.1, diverged=3)
+    stored.add_run("dropout", 2, None, diverged=2)
+    found = summary(stored)
+    dropout = found["arms"][1]
+    assert dropout["scores"]["test"]["accuracy"] == {"n": 1, "mean": 0.6, "sd": None, "min": 0.6, "max": 0.6}
+    assert (dropout["seeds"], dropout["diverged"], dropout["failed"]) == ([0, 1, 2], {"1": 3, "2": 2}, {})
+    assert (
+        "dropout diverged in 2 of 3 seeds (seed 1, 2), first at epoch 2; its scores are those of the others."
+        in found["notes"]
+    )
+
+
+def test_failed_runs_are_told_apart(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add_run("dropout", 0, 0.6)
+    stored.add_failure("dropout", 1, "the training process died: it was ended by signal 9 (SIGKILL)")
+    found = summary(stored)
+    dropout = found["arms"][1]
+    assert (dropout["seeds"], list(dropout["failed"])) == ([0], ["1"])
+    assert (
+        "dropout failed in 1 of 2 seeds (seed 1: the training process died: it was ended by signal 9 (SIGKILL)); "
+        "the log.txt of a run says more. The same command trains them again."
+    ) in found["notes"]
+
+
+def test_all_runs_of_an_arm_may_diverge(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add("dropout", [None, None], diverged=1)
+    dropout = summary(stored)["arms"][1]
+    assert (dropout["scores"], dropout["best_epoch"], dropout["difference"]["mean"]) == ({}, None, None)
+    assert dropout["epochs"]["mean"] == 3.0
+
+
+def test_the_best_epoch_is_marked_with_what_selected_it(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.6], epochs=4)
+    best = summary(stored)["arms"][0]["best_epoch"]
+    assert (best["selected_on"], best["epoch"]["mean"]) == ("val_loss", 3.0)
+    assert best["scores"]["test"]["accuracy"]["mean"] == pytest.approx(0.7)
+
+
+def test_runs_that_stopped_early_are_counted(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add_run("control", 2, stopped_early=True, epochs=2)
+    control = summary(stored)["arms"][0]
+    assert (control["stopped_early"], control["epochs"]["min"], control["epochs"]["max"]) == (1, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(("pairs", "words"), [(1, "With 1 pair the smallest p"), (5, "With 5 pairs the smallest p")])
+def test_few_pairs_prove_nothing(tmp_path: pathlib.Path, pairs: int, words: str) -> None:
+    stored = Stored(tmp_path, config_with(seeds=6))
+    stored.add("control", [0.8] * 6)
+    stored.add("dropout", [0.8] * pairs)
+    assert [note for note in summary(stored)["notes"] if note.startswith(words)]
+
+
+def test_six_pairs_can_prove_something(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(seeds=6))
+    stored.add("control", [0.8] * 6)
+    stored.add("dropout", [0.9] * 6)
+    assert summary(stored)["notes"] == []
+
+
+def test_scores_chosen_by_the_test_set_are_called_optimistic(tmp_path: pathlib.Path) -> None:
+    config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"patience": 1}})
+    stored = Stored(tmp_path, config)
+    assert summary(stored)["notes"] == [
+        "The validation set is the test set: the test scores of early_stopping and all scores of a best epoch are "
+        "optimistic, because they were chosen by it."
+    ]
+
+
+def test_arms_that_decide_by_their_training_loss_are_not_called_optimistic(tmp_path: pathlib.Path) -> None:
+    config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"monitor": "loss"}})
+    (note,) = summary(Stored(tmp_path, config))["notes"]
+    assert note.startswith("The validation set is the test set: all scores of a best epoch")
+
+
+def test_mixed_environments_are_all_listed(stored: Stored) -> None:
+    stored.add("control", [0.8])
+    stored.add_run("dropout", 0, environment={"engine": "fit", "threads": 2})
+    environment = summary(stored)["environment"]
+    assert [item["threads"] for item in environment["mixed"]] == [1, 2]

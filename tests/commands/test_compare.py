@@ -1,0 +1,247 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from shell import bdl
+from stored import Stored, config_with
+
+RUNS = pathlib.Path("runs")
+
+
+@pytest.fixture
+def stored(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
+    monkeypatch.chdir(tmp_path)
+    stored = Stored(RUNS)
+    stored.add("control", [0.80, 0.70, 0.90])
+    stored.add("dropout", [0.85, 0.80, 0.89])
+    return stored
+
+
+@pytest.fixture
+def other(stored: Stored) -> Stored:  # noqa: ARG001 - makes the folder
+    """The same with more epochs."""
+    other = Stored(RUNS, config_with(name="other", **{"training.epochs": 9}))
+    other.add("control", [0.90, 0.80])
+    other.add("dropout", [0.95, 0.60])
+    return other
+
+
+def history(name: str, **metrics: list[float]) -> str:
+    pathlib.Path(name).write_text(json.dumps(metrics))
+    return name
+
+
+# ---- what is compared with what ----
+
+
+def test_one_experiment_compares_its_treatments_with_its_control(stored: Stored) -> None:
+    found = bdl("compare", "made-up", "--json", "--no-pictures").json
+    (row,) = found["comparisons"]
+    assert (row["baseline"], row["candidate"]) == ("control", "dropout")
+    assert row["mean_difference"] == pytest.approx(0.14 / 3)
+    assert found["metric"] == "test_accuracy"
+    assert bdl("compare", stored.path, "--json", "--no-pictures").json == found
+
+
+@pytest.mark.usefixtures("stored")
+def test_two_experiments_compare_their_arms_of_the_same_name(other: Stored) -> None:
+    rows = bdl("compare", "made-up", "other", "--json", "--no-pictures").json["comparisons"]
+    assert [row["candidate"] for row in rows] == [f"{other.name}:control", f"{other.name}:dropout"]
+    assert rows[0]["values"] == pytest.approx({"0": 0.10, "1": 0.10})
+    assert rows[1]["values"] == pytest.approx({"0": 0.10, "1": -0.20})
+    assert rows[0]["spec_differences"] == ["~ training.epochs: 3 → 9"]
+    assert rows[0]["confounded"] is False
+
+
+@pytest.mark.usefixtures("stored")
+def test_two_arms_are_compared_in_the_order_given() -> None:
+    (row,) = bdl("compare", "made-up:dropout", "made-up:control", "--json", "--no-pictures").json["comparisons"]
+    assert row["mean_difference"] == pytest.approx(-0.14 / 3)
+
+
+@pytest.mark.usefixtures("other")
+def test_an_arm_is_compared_with_that_of_the_same_name_of_an_experiment() -> None:
+    (row,) = bdl("compare", "made-up:dropout", "other", "--json", "--no-pictures").json["comparisons"]
+    assert row["values"] == pytest.approx({"0": 0.10, "1": -0.20})
+
+
+def test_two_runs_of_one_seed_are_one_pair(stored: Stored) -> None:
+    paths = [stored.directory.run_path(arm, 1) for arm in ("control", "dropout")]
+    (row,) = bdl("compare", *paths, "--json", "--no-pictures").json["comparisons"]
+    assert row["values"] == pytest.approx({"1": 0.10})
+
+
+def test_two_runs_of_different_seeds_are_no_pair(stored: Stored) -> None:
+    paths = [stored.directory.run_path("control", seed) for seed in (0, 1)]
+    result = bdl("compare", *paths)
+    assert result.code == 0
+    assert "No pair: they have no seed in common with a score in both, so nothing was subtracted." in result.out
+    assert "No picture of the differences of control: the two have no seed in common." in result.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_two_history_files_are_compared_by_their_last_epoch() -> None:
+    files = history("a.json", loss=[0.7, 0.5]), history("b.json", loss=[0.7, 0.25])
+    result = bdl("compare", *files)
+    assert result.code == 0
+    assert result.out.splitlines()[0].strip() == "loss (lower is better)"
+    assert "a.json → b.json: what they differ by is not known, a history file has no recipe" in result.out
+    assert (
+        "b.json − a.json, loss: −0.250; better in 1 of 1 pairs. Paired: nothing is known of what these runs share."
+    ) in result.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_history_file_is_no_pair_with_a_stored_arm() -> None:
+    found = bdl("compare", "made-up:control", history("a.json", val_loss=[0.5]), "--json", "--no-pictures").json
+    assert found["metric"] == "val_loss"
+    assert found["comparisons"][0]["n_pairs"] == 0
+
+
+@pytest.mark.usefixtures("stored")
+def test_unequal_sets_of_seeds_are_paired_where_they_meet(stored: Stored) -> None:
+    stored.directory.write_plan(stored.plan.model_copy(update={"seeds": (0, 1, 2, 7)}), stored.loaded.experiment)
+    stored.add_run("dropout", 7, 0.1)
+    (row,) = bdl("compare", "made-up", "--json", "--no-pictures").json["comparisons"]
+    assert set(row["values"]) == {"0", "1", "2"}
+    assert set(row["scores"]["dropout"]) == {"0", "1", "2", "7"}
+
+
+def test_diverged_and_failed_runs_are_told(stored: Stored) -> None:
+    stored.add_run("dropout", 1, None, diverged=2)
+    stored.add_failure("dropout", 2, "no memory")
+    text = bdl("compare", "made-up", "--no-pictures").out
+    assert "dropout diverged in 1 of 3 seeds (seed 1), first at epoch 2; its scores are those of the others." in text
+    assert "dropout failed in 1 of 3 seeds (seed 2: no memory); the log.txt of a run says more." in text
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_confounded_comparison_is_refused_with_all_differences() -> None:
+    Stored(RUNS, config_with(name="third", **{"training.epochs": 9, "training.batch_size": 8})).add("control", [0.8])
+    result = bdl("compare", "made-up:control", "third:control", "--no-pictures")
+    assert result.code == 2
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert lines[0].endswith("differ by 2 things:")
+    assert lines[1:] == [
+        "  ~ training.epochs: 3 → 9",
+        "  ~ training.batch_size: 16 → 8",
+        "An effect would have no single cause. --allow-confounded compares them all the same.",
+    ]
+    allowed = bdl("compare", "made-up:control", "third:control", "--no-pictures", "--allow-confounded")
+    assert allowed.code == 0
+    assert "CONFOUNDED: they differ by more than one thing, so the difference has no single cause." in allowed.out
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.json"], "bdl: expected a second thing to compare 'a.json' with, or an experiment with treatments"),
+        (["made-up:control"], "bdl: expected a second thing to compare 'made-up-"),
+        (["made-up", "a.json"], "bdl: expected arms of the same name, found none: made-up-"),
+        (["zzz", "a.json"], "bdl: expected an experiment, an arm, a run or a history file, found nothing called 'zzz'"),
+        (["made-up:dropuot", "a.json"], "bdl: expected an arm of made-up-"),
+        (["a.json", "config.txt"], "config.txt: expected a training history, found something else. What can be read:"),
+        (["made-up", "--metric", "test_acc"], "bdl: expected a metric that the runs have ("),
+        (["a.json", "b.json"], "bdl: expected a metric with a finite final value on both sides, found none: a.json has"),
+        (["", "a.json"], "bdl: expected the name of an experiment, found an empty one"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_message(words: list[str], message: str) -> None:
+    history("a.json", loss=[0.5])
+    history("b.json", mse=[0.5])
+    pathlib.Path("config.txt").write_text("name: x\n")
+    result = bdl("compare", *words)
+    assert result.code == 2
+    assert result.err.startswith(message)
+    assert "Traceback" not in result.err
+    assert result.out == ""
+
+
+@pytest.mark.usefixtures("stored")
+def test_an_arm_is_suggested_where_an_experiment_was_given() -> None:
+    history("dropuot.json", loss=[0.5])
+    assert "(did you mean 'made-up-" in bdl("compare", "made-up", "dropuot.json").err
+
+
+@pytest.mark.usefixtures("stored")
+def test_an_experiment_without_finished_runs_is_one_message() -> None:
+    Stored(RUNS, config_with(name="new", **{"training.epochs": 9}))
+    result = bdl("compare", "new")
+    assert result.code == 2
+    assert result.err == (
+        "bdl: expected a metric with a finite final value on both sides, found none: control has none; dropout has "
+        "none\n"
+    )
+
+
+# ---- pictures ----
+
+
+def test_pictures_go_into_a_folder_named_after_both(stored: Stored) -> None:
+    result = bdl("compare", "made-up:control", "made-up:dropout")
+    folder = RUNS / f"compare-{stored.name}-control-vs-{stored.name}-dropout"
+    assert sorted(item.name for item in folder.iterdir()) == ["curves_dropout.png", "difference_dropout.png"]
+    assert f"picture: {folder}/curves_dropout.png" in result.out.splitlines()
+
+
+@pytest.mark.usefixtures("stored")
+def test_pictures_go_where_they_are_asked_to() -> None:
+    found = bdl("compare", "made-up", "--output", "new/folder", "--json").json
+    assert found["pictures"] == ["new/folder/curves_dropout.png", "new/folder/difference_dropout.png"]
+    assert all(pathlib.Path(path).read_bytes().startswith(b"\x89PNG") for path in found["pictures"])
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_cannot_be_drawn_is_said_and_the_rest_is_done() -> None:
+    files = history("a.json", loss=[0.5]), history("b.json", mse=[0.5])
+    result = bdl("compare", *files, "--metric", "loss")
+    assert result.code == 0
+    assert "No picture of b.json: expected a metric common to 'a.json' and 'b.json', found none." in result.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_folder_for_pictures_that_cannot_be_made_is_one_message() -> None:
+    history("a.json", loss=[0.5])
+    result = bdl("compare", "made-up", "--output", "a.json")
+    assert result.code == 1
+    assert result.err == "bdl: cannot write a.json/curves_dropout.png: expected a directory, found the file a.json\n"
+
+
+@pytest.mark.usefixtures("stored")
+def test_metrics_with_odd_names_are_printed_as_they_are() -> None:
+    files = history("a.json", **{"loss[/red]": [0.5]}), history("b.json", **{"loss[/red]": [0.25]})
+    result = bdl("compare", *files)
+    assert result.code == 0
+    assert "b.json − a.json, loss[/red]: −0.250" in result.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_numbers_that_are_not_finite_never_reach_the_json() -> None:
+    files = history("a.json", loss=[0.5], mse=[1.0]), history("b.json", loss=[float("inf")], mse=[0.5])
+    found = bdl("compare", *files, "--json", "--metric", "loss").json
+    assert found["comparisons"][0]["mean_difference"] is None
+
+
+# ---- without the heavy libraries ----
+
+
+def test_comparing_imports_no_training_library(stored: Stored) -> None:
+    code = (
+        "import sys\n"
+        "from betterdl_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    command = [sys.executable, "-c", code, "compare", stored.name, "--output", "pictures"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    imported = done.stdout.splitlines()[-1]
+    assert pathlib.Path("pictures/difference_dropout.png").exists()
+    assert "'matplotlib'" in imported
+    assert not [name for name in ("tensorflow", "keras", "sklearn", "jax", "scipy", "pandas") if f"'{name}'" in imported]

@@ -1,0 +1,494 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import Field, StrictBool, StrictInt
+
+from betterdl_cli.config import reading, yaml12
+from betterdl_cli.config.experiment import Experiment
+from betterdl_cli.config.reading import read_experiment
+from betterdl_cli.errors import ConfigError
+from betterdl_cli.techniques.base import Technique
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def faults_of(plain: dict[str, Any], **sections: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read_experiment({**plain, **sections})
+    assert caught.value.faults, "a refusal without a reason"
+    return [str(fault) for fault in caught.value.faults]
+
+
+def ids(experiment: Experiment) -> list[str]:
+    return [recipe.id for recipe in experiment.recipes]
+
+
+# ---- sections and defaults ----
+
+
+def test_defaults_are_filled_in(plain: dict[str, Any]) -> None:
+    experiment = read_experiment({"name": "t", "data": {"kind": "digits"}, "model": {"kind": "mlp"}})
+    assert experiment.seeds == tuple(range(10))
+    assert experiment.metric == "test_accuracy"
+    assert (experiment.training.epochs, experiment.training.batch_size) == (100, 32)
+    assert experiment.training.optimizer["kind"] == "adam"
+    assert experiment.training.optimizer["learning_rate"] == 0.001
+    assert experiment.model.parameters == {"hidden": [50], "activation": "relu"}
+    assert experiment.data.split.model_dump(include={"train", "validation", "test", "order"}) == {
+        "train": 0.6, "validation": 0.2, "test": 0.2, "order": "shuffled"
+    }  # fmt: skip
+
+
+def test_resolved_config_reads_back_equal(plain: dict[str, Any]) -> None:
+    plain["techniques"] = {
+        "dropout": {"retention": [0.75, 0.5]},
+        "gaussian_noise": {"where": ["input", "hidden"], "stddev": [0.1, 0.2]},
+        "l2": None,
+        "lr_schedule": {"kind": "plateau"},
+    }
+    plain["arms"] = {"both": ["l2", "batch_norm"], "c": {"dropout": {"rate": 0.1}}}
+    plain["base"] = {"normalize_inputs": {}}
+    plain["seeds"] = "4..6"
+    plain["metric"] = "val_loss"
+    plain["store"] = {"weights": False}
+    plain["training"]["optimizer"] = {
+        "kind": "adamw",
+        "learning_rate": {"kind": "piecewise_constant_decay", "boundaries": [5], "values": [0.1, 0.01]},
+    }
+    experiment = read_experiment(plain)
+    again = read_experiment(yaml12.parse(yaml12.dump(experiment.resolved), "again").data)
+    assert again == experiment
+    assert again.id == experiment.id
+
+
+def test_resolved_config_has_every_section() -> None:
+    resolved = read_experiment({"name": "t", "data": {"kind": "digits"}, "model": {"kind": "mlp"}}).resolved
+    assert list(resolved) == [
+        "name", "data", "model", "training", "base", "techniques", "arms", "seeds", "metric", "store"
+    ]  # fmt: skip
+    assert resolved["training"]["optimizer"]["beta_1"] == 0.9
+
+
+@pytest.mark.parametrize("value", [None, 5, "x", [1]])
+@pytest.mark.parametrize("section", ["data", "model", "training", "base", "techniques", "arms", "store"])
+def test_section_that_is_no_mapping_is_refused(plain: dict[str, Any], section: str, value: object) -> None:
+    (fault,) = faults_of(plain, **{section: value})
+    assert fault.startswith(f"{section}: expected a mapping")
+
+
+def test_missing_sections_are_reported_together() -> None:
+    assert faults_of({}) == [f"{key}: expected a value, found nothing" for key in ("name", "data", "model")]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(techniqes={}), "techniqes: unknown key; expected one of: name, data, model, training, base, "
+         "techniques, arms, seeds, metric, store (did you mean 'techniques'?)"),
+        (lambda c: c["data"].update(splt={}), "data.splt: unknown key; expected one of: n_samples, noise, factor, "
+         "random_state, split (did you mean 'split'?)"),
+        (lambda c: c["data"]["split"].update(ordr="given"), "data.split.ordr: unknown key; expected one of: train, "
+         "validation, test, order, seed, resplit (did you mean 'order'?)"),
+        (lambda c: c["model"].update(hiden=[1]), "model.hiden: unknown key; expected one of: hidden, activation "
+         "(did you mean 'hidden'?)"),
+        (lambda c: c["training"].update(epoch=3), "training.epoch: unknown key; expected one of: optimizer, epochs, "
+         "batch_size, validation_batch_size (did you mean 'epochs'?)"),
+        (lambda c: c.update(store={"weigths": True}), "store.weigths: unknown key; expected one of: weights, predictions "
+         "(did you mean 'weights'?)"),
+        (lambda c: c.update(base={"l2": {"l1": 0.1}}), "base.l2.l1: unknown key; expected one of: l2"),
+    ],
+)  # fmt: skip
+def test_misspelt_key_is_refused_with_the_nearest_one(plain: dict[str, Any], edit: Edit, message: str) -> None:
+    edit(plain)
+    assert faults_of(plain) == [message]
+
+
+@pytest.mark.parametrize(
+    ("edit", "start", "suggestion"),
+    [
+        (lambda c: c["data"].update(kind="make_circle"), "data.kind: expected the name of a dataset (", "make_circles"),
+        (lambda c: c["model"].update(kind="mpl"), "model.kind: expected the name of a model (", "mlp"),
+        (lambda c: c["training"]["optimizer"].update(kind="Adm"),
+         "training.optimizer.kind: expected the name of an optimizer (", "adam"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate={"kind": "cosin_decay"}),
+         "training.optimizer.learning_rate.kind: expected the name of a learning-rate schedule (", "cosine_decay"),
+        (lambda c: c.update(techniques={"droput": {}}), "techniques.droput: expected the name of a technique (", "dropout"),
+        (lambda c: c.update(base={"batchnorm": {}}), "base.batchnorm: expected the name of a technique (", "batch_norm"),
+        (lambda c: c.update(arms={"a": ["l2", "droput"]}), "arms.a.1: expected the name of a technique (", "dropout"),
+        (lambda c: c.update(arms={"a": {"droput": {}}}), "arms.a.droput: expected the name of a technique (", "dropout"),
+    ],
+)  # fmt: skip
+def test_misspelt_kind_is_refused_with_the_nearest_one(
+    plain: dict[str, Any], edit: Edit, start: str, suggestion: str
+) -> None:
+    edit(plain)
+    (fault,) = faults_of(plain)
+    assert fault.startswith(start)
+    assert fault.endswith(f"(did you mean '{suggestion}'?)")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["data"].update(noise=-1), "data.noise: expected a number ≥ 0, found -1"),
+        (lambda c: c["data"].update(n_samples=True), "data.n_samples: expected an integer, found the truth value true"),
+        (lambda c: c["data"].pop("kind"), "data: expected a kind (kind: breast_cancer | digits | make_circles | "
+         "make_moons), found none"),
+        (lambda c: c["model"].update(hidden=8), "model.hidden: expected a list, found 8"),
+        (lambda c: c["model"].update(hidden=[8, 0]), "model.hidden.1: expected a number ≥ 1, found 0"),
+        (lambda c: c["training"].update(epochs=1e3), "training.epochs: expected an integer, found 1000.0"),
+        (lambda c: c["training"].update(epochs=0), "training.epochs: expected a number ≥ 1, found 0"),
+        (lambda c: c["training"].update(batch_size=10**20), "training.batch_size: expected a number ≤ 2147483647, "
+         "found 100000000000000000000"),
+        (lambda c: c["training"].update(optimizer=None), "training.optimizer: expected a mapping with a kind, found "
+         "nothing"),
+        (lambda c: c["training"]["optimizer"].update(momentum=1.5), "training.optimizer.momentum: expected a number ≤ 1, "
+         "found 1.5"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate=0), "training.optimizer.learning_rate: expected a "
+         "number > 0 or a schedule (a mapping with a kind), found 0"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate=True), "training.optimizer.learning_rate: expected a "
+         "number > 0 or a schedule (a mapping with a kind), found the truth value true"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate={}), "training.optimizer.learning_rate: expected a "
+         "kind (kind: exponential_decay | inverse_time_decay | polynomial_decay | cosine_decay | cosine_decay_restarts | "
+         "piecewise_constant_decay), found none"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate={"kind": "cosine_decay", "decay_steps": 5}),
+         "training.optimizer.learning_rate.initial_learning_rate: expected a value, found nothing"),
+        (lambda c: c.update(metric="accuracy"), "metric: expected one of test_accuracy, test_loss, val_accuracy, "
+         "val_loss, found 'accuracy' (did you mean 'val_accuracy'?)"),
+        (lambda c: c.update(metric=5), "metric: expected a text, found 5"),
+        (lambda c: c.update(store={"weights": 1}), "store.weights: expected true or false, found 1"),
+    ],
+)  # fmt: skip
+def test_value_that_is_refused(plain: dict[str, Any], edit: Edit, message: str) -> None:
+    edit(plain)
+    assert faults_of(plain) == [message]
+
+
+def test_validation_metric_without_a_validation_part_is_refused(plain: dict[str, Any]) -> None:
+    plain["data"]["split"].pop("validation")
+    (fault,) = faults_of(plain, metric="val_loss")
+    assert "; this split has no validation part" in fault
+
+
+def test_faults_of_all_sections_are_reported_at_once(plain: dict[str, Any]) -> None:
+    plain["name"] = "A"
+    plain["data"]["noise"] = "x"
+    plain["data"]["split"]["order"] = "x"
+    plain["model"]["hidden"] = [0]
+    plain["training"]["epochs"] = 0
+    plain["training"]["optimizer"] = {"kind": "sgd", "momentum": 2, "nesterov": 1}
+    plain |= {"base": {"x": {}}, "techniques": {"y": {}}, "arms": {"z": 1}, "seeds": 0}
+    assert len(faults_of(plain)) == 11
+
+
+# ---- names ----
+
+NAME = "expected a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or a digit"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "batch-norm", "v1.2_b", "x" * 100])
+def test_name_that_is_valid(plain: dict[str, Any], name: str) -> None:
+    assert read_experiment({**plain, "name": name}).name == name
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", "A", "a b", "-a", ".a", "a\n", "ü", "a\x00"])
+def test_name_that_is_no_folder_name_is_refused(plain: dict[str, Any], name: str) -> None:
+    (fault,) = faults_of(plain, name=name)
+    assert fault.startswith(f"name: {NAME}, found the text '")
+
+
+def test_name_that_is_too_long_is_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, name="x" * 101) == ["name: expected a name of at most 100 characters, found 101 characters"]
+
+
+def test_name_that_is_a_number_is_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, name=5) == ["name: expected a text, found 5"]
+
+
+# ---- seeds ----
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [(1, (0,)), (3, (0, 1, 2)), ([3, 5, 8], (3, 5, 8)), ([7], (7,)), ("10..12", (10, 11, 12)), ("3-5", (3, 4, 5)),
+     (" 2 .. 2 ", (2,)), ([2**31 - 1], (2**31 - 1,))],
+)  # fmt: skip
+def test_seeds_as_number_list_or_range(plain: dict[str, Any], given: object, seeds: tuple[int, ...]) -> None:
+    assert read_experiment({**plain, "seeds": given}).seeds == seeds
+
+
+def test_ten_thousand_seeds_are_the_most(plain: dict[str, Any]) -> None:
+    assert len(read_experiment({**plain, "seeds": 10_000}).seeds) == 10_000
+
+
+SEEDS = "expected a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (0, "expected at least one seed, found none"),
+        ([], "expected at least one seed, found none"),
+        (-1, f"{SEEDS}, found -1"),
+        (1.0, f"{SEEDS}, found 1.0"),
+        (True, f"{SEEDS}, found the truth value true"),
+        ("x", f"{SEEDS}, found the text 'x'"),
+        ("10", f"{SEEDS}, found the text '10'"),
+        (None, f"{SEEDS}, found nothing"),
+        ({"a": 1}, f"{SEEDS}, found a mapping"),
+        ([1, "x"], "expected whole numbers from 0 to 2147483647 as seeds, found the text 'x'"),
+        ([True], "expected whole numbers from 0 to 2147483647 as seeds, found the truth value true"),
+        ([-1], "expected whole numbers from 0 to 2147483647 as seeds, found -1"),
+        ([2**31], "expected whole numbers from 0 to 2147483647 as seeds, found 2147483648"),
+        ([4, 2, 4], "expected different seeds, found 4 twice"),
+        ("5..3", "expected a range from a lower to a higher seed, found 5..3"),
+        (10_001, "expected at most 10000 seeds, found 10001"),
+        ("0..999999999", "expected at most 10000 seeds, found 1000000000"),
+    ],
+)
+def test_seeds_that_are_refused(plain: dict[str, Any], given: object, message: str) -> None:
+    assert faults_of(plain, seeds=given) == [f"seeds: {message}"]
+
+
+# ---- techniques, sweeps, arms ----
+
+
+class Layers(Technique):
+    """A technique with a list-typed parameter, which no real one has yet."""
+
+    sizes: tuple[StrictInt, ...] = (1,)
+    mean: float | None = Field(default=None, gt=0)
+    bias: StrictBool = False
+
+
+@pytest.fixture
+def with_layers(plain: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(reading, "_technique", lambda *_, **__: Layers)
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([2, 3], {"layers": [2, 3]}),
+        ([[2, 3]], {"layers-sizes-2x3": [2, 3]}),
+        ([[2], [], [4, 5]], {"layers-sizes-2": [2], "layers-sizes-": [], "layers-sizes-4x5": [4, 5]}),
+    ],
+)
+def test_list_typed_parameter_sweeps_by_a_list_of_lists(
+    with_layers: dict[str, Any], sizes: list[Any], expected: dict[str, list[int]]
+) -> None:
+    experiment = read_experiment({**with_layers, "techniques": {"layers": {"sizes": sizes}}})
+    assert {recipe.id: recipe.uses[0].parameters["sizes"] for recipe in experiment.recipes} == expected
+
+
+def test_null_and_truth_values_can_be_swept(with_layers: dict[str, Any]) -> None:
+    experiment = read_experiment({**with_layers, "techniques": {"layers": {"mean": [None, 2], "bias": [True]}}})
+    assert ids(experiment) == ["layers-mean-null-bias-true", "layers-mean-2-bias-true"]
+
+
+def test_list_and_lists_mixed_are_refused(with_layers: dict[str, Any]) -> None:
+    assert faults_of(with_layers, techniques={"layers": {"sizes": [2, [3]]}}) == [
+        "techniques.layers.sizes.1: expected an integer, found a list"
+    ]
+
+
+def test_fault_of_a_swept_value_points_at_it(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, techniques={"dropout": {"rate": [0.2, 2, "x"]}}) == [
+        "techniques.dropout.rate.1: expected a number < 1, found 2",
+        "techniques.dropout.rate.2: expected a number, found the text 'x'",
+    ]
+
+
+def test_true_beside_one_in_a_sweep_is_the_one_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, techniques={"batch_size": {"size": [1, True]}}) == [
+        "techniques.batch_size.size.1: expected an integer, found the truth value true"
+    ]
+
+
+def test_fault_beside_a_sweep_is_reported_once(plain: dict[str, Any]) -> None:
+    techniques = {"gaussian_noise": {"stddev": [0.1, 0.2, 0.3], "where": "x"}}
+    assert len(faults_of(plain, techniques=techniques)) == 1
+
+
+def test_empty_sweep_is_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, techniques={"dropout": {"rate": []}}) == [
+        "techniques.dropout.rate: expected a number, found a list"
+    ]
+
+
+def test_sweep_of_the_same_value_twice_is_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, techniques={"dropout": {"rate": [0.2, 0.2]}}) == [
+        "techniques.dropout: expected arms with different names, found 'dropout-rate-0.2' twice: another arm has this "
+        "name"
+    ]
+
+
+def test_sweep_of_too_many_arms_is_refused_without_making_them(plain: dict[str, Any]) -> None:
+    many = [number / 1001 for number in range(1, 1001)]
+    assert faults_of(plain, techniques={"l1_l2": {"l1": many, "l2": many}}) == [
+        "techniques.l1_l2: expected at most 1000 arms, found a sweep of 1000000"
+    ]
+
+
+def test_too_many_arms_together_are_refused(plain: dict[str, Any]) -> None:
+    arms = {f"a{number}": {"l2": {}} for number in range(1001)}
+    assert faults_of(plain, arms=arms) == ["arms.a1000: expected at most 1000 arms, found 1001"]
+
+
+def test_sweep_with_names_too_long_for_a_folder_is_refused(plain: dict[str, Any]) -> None:
+    huge = [10**99]
+    (fault,) = faults_of(plain, techniques={"early_stopping": {"patience": huge, "start_from_epoch": huge}})
+    assert fault.startswith("techniques.early_stopping: expected a sweep with arm names of at most 200 characters")
+
+
+@pytest.mark.parametrize("parameters", [5, [0.2], "x", True])
+def test_parameters_that_are_no_mapping_are_refused(plain: dict[str, Any], parameters: object) -> None:
+    (fault,) = faults_of(plain, techniques={"dropout": parameters})
+    assert fault.startswith("techniques.dropout: expected a mapping of parameters ({} for the defaults), found ")
+
+
+def test_dropout_by_rate_and_retention_at_once_is_refused(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, base={"dropout": {"rate": 0.2, "retention": 0.8}}) == [
+        "base.dropout: expected either rate or retention (= 1 − rate), found both: leave one out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ({"A": ["l2"]}, f"arms.A: {NAME}, found the text 'A'"),
+        ({"a/b": ["l2"]}, f"arms.a/b: {NAME}, found the text 'a/b'"),
+        ({"x" * 101: ["l2"]},
+         f"arms.{'x' * 39}…: expected a name of at most 100 characters, found 101 characters"),
+        ({"control": ["l2"]}, "arms.control: expected arms with different names, found 'control' twice: the control has "
+         "this name"),
+        ({"a": []}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
+        ({"a": {}}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
+        ({"a": "l2"}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found the text "
+         "'l2'"),
+        ({"a": [5]}, "arms.a.0: expected the name of a technique, found 5"),
+        ({"a": ["l2", "l2"]}, "arms.a.1: expected l2 once per arm, found it twice"),
+        ({"a": ["batch_size"]}, "arms.a.0: expected batch_size under techniques, from where its size would be taken, "
+         "found only its name: list it there, or write this arm as a mapping of techniques to parameters"),
+        ({"a": {"dropout": {"rate": [0.1, 0.2]}}}, "arms.a.dropout.rate: expected a number, found a list"),
+    ],
+)  # fmt: skip
+def test_stacked_arm_that_is_refused(plain: dict[str, Any], arms: dict[str, Any], message: str) -> None:
+    assert faults_of(plain, arms=arms) == [message]
+
+
+def test_stacked_arm_cannot_take_its_parameters_from_a_sweep(plain: dict[str, Any]) -> None:
+    assert faults_of(plain, techniques={"dropout": {"rate": [0.1, 0.2]}}, arms={"a": ["l2", "dropout"]}) == [
+        "arms.a.1: expected one setting of dropout, found a sweep: give its parameters here"
+    ]
+
+
+def test_stacked_arm_with_the_name_of_a_treatment_is_refused(plain: dict[str, Any]) -> None:
+    (fault,) = faults_of(plain, techniques={"dropout": {}}, arms={"dropout": ["l2"]})
+    assert fault.startswith("arms.dropout: expected arms with different names, found 'dropout' twice")
+
+
+def test_stacked_arm_of_a_faulty_technique_adds_no_fault(plain: dict[str, Any]) -> None:
+    assert len(faults_of(plain, techniques={"dropout": {"rate": 2}}, arms={"a": ["dropout"]})) == 1
+
+
+# ---- identity ----
+
+
+def changed(plain: dict[str, Any], edit: Edit) -> Experiment:
+    other = copy.deepcopy(plain)
+    edit(other)
+    return read_experiment(other)
+
+
+@pytest.fixture
+def whole(plain: dict[str, Any]) -> dict[str, Any]:
+    plain["base"] = {"gaussian_noise": {"where": "hidden"}, "batch_norm": {}}
+    plain["techniques"] = {"l2": {"l2": 0.1}}
+    plain["arms"] = {"both": {"l1": {}, "dropout": {}}}
+    return plain
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c.update(name="other"),
+        lambda c: c.update(seeds=[5]),
+        lambda c: c.update(store={"weights": False, "predictions": False}),
+        lambda c: c.update(metric="test_accuracy"),
+        lambda c: c["data"].update(noise=0.1),
+        lambda c: c["training"].update(batch_size=16),
+        lambda c: c["data"].update(factor=0.8, random_state=1),
+    ],
+)
+def test_id_does_not_depend_on_name_seeds_store_and_defaults_written_out(whole: dict[str, Any], edit: Edit) -> None:
+    assert changed(whole, edit).id == read_experiment(whole).id
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c["data"].update(noise=0.2),
+        lambda c: c["data"].update(kind="make_moons"),
+        lambda c: c["data"]["split"].update(seed=1),
+        lambda c: c["model"].update(hidden=[9]),
+        lambda c: c["training"].update(epochs=6),
+        lambda c: c["training"].update(validation_batch_size=8),
+        lambda c: c["training"]["optimizer"].update(learning_rate=0.2),
+        lambda c: c["base"].pop("batch_norm"),
+        lambda c: c.update(base=dict(reversed(c["base"].items()))),
+        lambda c: c["techniques"].update(l2={"l2": 0.2}),
+        lambda c: c["techniques"].update(l1={}),
+        lambda c: c["arms"].pop("both"),
+        lambda c: c["arms"].update(both=dict(reversed(c["arms"]["both"].items()))),
+        lambda c: c["arms"].update(other=c["arms"].pop("both")),
+        lambda c: c.update(metric="test_loss"),
+    ],
+)
+def test_id_depends_on_all_that_is_trained_and_measured(whole: dict[str, Any], edit: Edit) -> None:
+    assert changed(whole, edit).id != read_experiment(whole).id
+
+
+def test_order_of_treatments_does_not_change_the_id(plain: dict[str, Any]) -> None:
+    one = read_experiment({**plain, "techniques": {"l1": {}, "l2": {}}})
+    other = read_experiment({**plain, "techniques": {"l2": {}, "l1": {}}})
+    assert one.id == other.id
+
+
+def test_directory_is_named_by_name_and_id(plain: dict[str, Any]) -> None:
+    experiment = read_experiment(plain)
+    assert experiment.directory_name == f"t-{experiment.id}"
+    assert len(experiment.id) == 8
+
+
+# ---- smoke ----
+
+
+def test_smoke_run_is_small(plain: dict[str, Any]) -> None:
+    plain["training"]["epochs"] = 500
+    small = read_experiment({**plain, "seeds": [4, 6, 9]}).reduced()
+    assert (small.training.epochs, small.seeds, small.data.row_limit) == (3, (4, 6), 64)
+    assert small.resolved["training"]["epochs"] == 3
+    assert small.resolved["seeds"] == [4, 6]
+
+
+def test_smoke_run_has_its_own_directory(plain: dict[str, Any]) -> None:
+    plain["training"]["epochs"] = 2  # fewer than a smoke run would have, so that only the rows differ
+    experiment = read_experiment(plain)
+    small = experiment.reduced()
+    assert small.training.epochs == 2
+    assert small.id != experiment.id
+    assert small.directory_name == f"t-smoke-{small.id}"
+
+
+def test_smoke_run_leaves_the_experiment_as_it_was(plain: dict[str, Any]) -> None:
+    experiment = read_experiment(plain)
+    before = copy.deepcopy(experiment)
+    experiment.reduced()
+    assert experiment == before
+    assert not experiment.smoke

@@ -1,0 +1,66 @@
+"""One training process for all tests that need one, because starting TensorFlow takes seconds."""
+
+import atexit
+import functools
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from betterdl_cli.training.supervisor import Worker
+
+
+@functools.cache
+def shared_worker() -> Worker:
+    """A ready worker; do not end it."""
+    descriptor, log = tempfile.mkstemp(prefix="bdl-test-worker-")
+    os.close(descriptor)
+    worker = Worker("cpu", 1, pathlib.Path(log))
+    atexit.register(worker.close)
+    return worker
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    return shared_worker().wait_until_ready()
+
+
+class BorrowedWorker:
+    """Stands in for :class:`Worker` where a command would start one of its own."""
+
+    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
+        assert (device in {"auto", "cpu"}, threads) == (True, 1)
+        log.write_bytes(b"")
+        self._log = log
+        environment()
+
+    def wait_until_ready(self) -> dict[str, Any]:
+        return environment()
+
+    def close(self) -> None:
+        self._log.unlink()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(shared_worker(), name)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What ``condition`` returns as soon as that is true. Fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} seconds in vain")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended but was not yet waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = pathlib.Path(f"/proc/{pid}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
