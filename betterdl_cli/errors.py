@@ -79,8 +79,4 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     by_folded = {candidate.lower().replace("-", "_"): candidate for candidate in candidates}
     folded = name.lower().replace("-", "_")
     match = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
-    if not match:  # batchnorm, earlystopping: the same letters without the separators
-        joined = {key.replace("_", ""): value for key, value in by_folded.items()}
-        match = difflib.get_close_matches(folded.replace("_", ""), joined, n=1, cutoff=0.75)
-        return joined[match[0]] if match else None
-    return by_folded[match[0]]
+    return by_folded[match[0]] if match else None

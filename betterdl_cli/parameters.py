@@ -30,7 +30,7 @@ def check(model: type[M], value: Any, path: Path, faults: list[Fault], *, others
             fault = _fault(model, value, path, detail, others)
             # The members of a union each report their own, and a list that lost its faulty items is too short.
             inside = any(other.path[: len(fault.path)] == fault.path for other in own)
-            if not inside or (fault.at_key and fault not in own):
+            if not inside:
                 own.append(fault)
         faults.extend(own)
         return None

@@ -20,10 +20,10 @@ def spec(
     data: DataSpec = CIRCLES,
     *,
     model: str = "mlp",
-    optimizer: Mapping[str, Any] = {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},  # noqa: B006 - read only
+    optimizer: Mapping[str, Any] = {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9},
     epochs: int = 3,
     batch_size: int = 8,
-    techniques: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+    techniques: Mapping[str, Mapping[str, Any]] = {},
     **hyperparameters: Any,
 ) -> ArmSpec:
     """An arm: 33 rows in batches of 8, so that the last batch is smaller."""
@@ -34,9 +34,7 @@ def spec(
     arm = ArmSpec(
         data=data,
         layers=MODELS.get(model).model_validate(hyperparameters).layers(rank),
-        training=TrainingSpec(
-            optimizer={"kind": optimizer["kind"], **arguments}, epochs=epochs, batch_size=batch_size
-        ),
+        training=TrainingSpec(optimizer={"kind": optimizer["kind"], **arguments}, epochs=epochs, batch_size=batch_size),
     )
     return with_techniques(arm, techniques)
 

@@ -111,7 +111,9 @@ class Stored:
         )
         end = 0.2 if accuracy is None else 1 - accuracy
         curve = np.linspace(0.7, end, epochs)
-        history = History({"loss": curve, "accuracy": 1 - curve, "val_loss": curve + 0.05, "val_accuracy": 0.95 - curve})
+        history = History(
+            {"loss": curve, "accuracy": 1 - curve, "val_loss": curve + 0.05, "val_accuracy": 0.95 - curve}
+        )
         return self.directory.write_run(
             record.model_copy(update=changes), history, {"predictions": {"test": np.zeros((2, 1), np.float32)}}
         )

@@ -279,6 +279,14 @@ def test_misspelt_monitor_is_refused_with_the_nearest_name(plain: dict[str, Any]
     ]
 
 
+def test_misspelt_monitor_without_a_validation_part_is_not_blamed_on_it(plain: dict[str, Any]) -> None:
+    plain["data"]["split"] = WITHOUT_VALIDATION
+    assert faults_of(plain, techniques={"early_stopping": {"monitor": "los"}}) == [
+        "techniques.early_stopping.monitor: expected a metric to monitor (loss, accuracy), found 'los' "
+        "(did you mean 'loss'?)"
+    ]
+
+
 def test_misspelt_monitor_in_base_and_stacked_arm(plain: dict[str, Any]) -> None:
     (fault,) = faults_of(plain, base={"early_stopping": {"monitor": "x"}}, techniques={"dropout": {}})
     assert fault.startswith("base: expected a metric to monitor")

@@ -71,6 +71,7 @@ def test_history_without_epochs_has_not_diverged() -> None:
 def test_without_a_finite_reference_only_broken_losses_count() -> None:
     assert diverged([1e9, 1e9], math.inf) is None
     assert diverged([1e9, math.nan], math.inf) == 2
+    assert diverged([0.5, 0.4], math.nan) is None
 
 
 # ---- histories ----

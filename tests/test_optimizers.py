@@ -41,7 +41,7 @@ def keras() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def build(keras: ModuleType) -> ModuleType:
+def build() -> ModuleType:
     """The module that makes Keras objects from plain data."""
     from betterdl_cli.training import build
 

@@ -23,6 +23,7 @@ class Sample(Frozen):
     mode: Literal["fast", "slow"] = "fast"
     sizes: tuple[Annotated[StrictInt, Field(ge=1)], ...] = Field(default=(1,), min_length=1)
     limit: float | None = None
+    choice: StrictBool | tuple[StrictInt, ...] = False
     inner: Inner = Inner()
 
 
@@ -70,9 +71,12 @@ def test_integer_is_taken_for_a_number() -> None:
         ({"sizes": [1, "x"]}, "p.sizes.1: expected an integer, found the text 'x'"),
         ({"sizes": [0]}, "p.sizes.0: expected a number ≥ 1, found 0"),
         ({"limit": "x"}, "p.limit: expected a number, found the text 'x'"),
+        ({"choice": "x"}, "p.choice: expected true or false, found the text 'x'"),
+        ({"choice": ["x", 1, "y"]}, "p.choice: expected true or false, found a list"),
+        ({"choice": {"bool": 1}}, "p.choice: expected true or false, found a mapping"),
         ({"inner": 1}, "p.inner: expected a mapping, found 1"),
         ({"inner": {"on": "no"}}, "p.inner.on: expected true or false, found the text 'no'"),
-        ({"cuont": 1}, "p.cuont: unknown key; expected one of: count, share, label, mode, sizes, limit, inner "
+        ({"cuont": 1}, "p.cuont: unknown key; expected one of: count, share, label, mode, sizes, limit, choice, inner "
                        "(did you mean 'count'?)"),
         ({"inner": {"off": True}}, "p.inner.off: unknown key; expected one of: on"),
     ],
@@ -127,7 +131,9 @@ def test_value_in_words(value: object, words: str) -> None:
     assert found(value) == words
 
 
-@pytest.mark.parametrize(("number", "words"), [(1_000_000, "1000000"), (2**32 - 1, "4294967295"), (0.0, "0"), (1e-5, "1e-05")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "words"), [(1_000_000, "1000000"), (2**32 - 1, "4294967295"), (0.0, "0"), (1e-5, "1e-05")]
+)
 def test_end_of_a_range_in_words(number: float, words: str) -> None:
     assert bound(number) == words
 

@@ -46,9 +46,7 @@ def test_only_the_leaf_asked_for_is_imported(shelf: Registry[Frozen]) -> None:
 
 
 @pytest.mark.parametrize(("name", "found"), [("two", 2), ("none", 0)])
-def test_file_with_another_number_of_leaves_than_one_is_refused(
-    shelf: Registry[Frozen], name: str, found: int
-) -> None:
+def test_file_with_another_number_of_leaves_than_one_is_refused(shelf: Registry[Frozen], name: str, found: int) -> None:
     with pytest.raises(TypeError, match=f"shelf.{name}: expected one Frozen class, found {found}"):
         shelf.get(name)
 

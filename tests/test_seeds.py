@@ -42,4 +42,6 @@ def test_order_depends_on_run_and_epoch(other: tuple[int, int]) -> None:
 
 
 def test_split_depends_on_the_run_only_when_asked() -> None:
-    assert len({seeds.split_seed(0, None), seeds.split_seed(0, 1), seeds.split_seed(0, 2), seeds.split_seed(1, None)}) == 4
+    assert (
+        len({seeds.split_seed(0, None), seeds.split_seed(0, 1), seeds.split_seed(0, 2), seeds.split_seed(1, None)}) == 4
+    )

@@ -53,9 +53,7 @@ def split_faults(**values: Any) -> list[str]:
 
 
 ROWS = "expected a number of rows (1, 2, …) or a fraction between 0 and 1"
-VALIDATION_ROWS = (
-    "expected a number of rows (1, 2, …), a fraction between 0 and 1, test (monitor the test set) or null"
-)
+VALIDATION_ROWS = "expected a number of rows (1, 2, …), a fraction between 0 and 1, test (monitor the test set) or null"
 
 
 @pytest.mark.parametrize("validation", [None, "test", 7, 0.25])
@@ -72,7 +70,9 @@ def test_rows_that_are_refused(given: object, words: str) -> None:
     assert split_faults(train=given, test=5) == [f"train: {ROWS}, found {words}"]
 
 
-@pytest.mark.parametrize(("given", "words"), [(False, "the truth value false"), ("tst", "the text 'tst'"), (1.5, "1.5")])
+@pytest.mark.parametrize(
+    ("given", "words"), [(False, "the truth value false"), ("tst", "the text 'tst'"), (1.5, "1.5")]
+)
 def test_validation_rows_that_are_refused(given: object, words: str) -> None:
     assert split_faults(train=5, test=5, validation=given) == [f"validation: {VALIDATION_ROWS}, found {words}"]
 
@@ -85,6 +85,11 @@ def test_fractions_above_one_are_refused() -> None:
     assert split_faults(train=0.6, validation=0.3, test=0.3) == [
         "expected fractions that add up to at most 1, found 1.2"
     ]
+
+
+def test_given_order_and_a_new_split_per_seed_are_allowed_apart() -> None:
+    assert split_faults(train=5, test=5, order="given") == []
+    assert split_faults(train=5, test=5, resplit=True) == []
 
 
 def test_new_split_per_seed_needs_shuffling() -> None:
@@ -128,6 +133,10 @@ def test_digest_depends_on_everything_trained(other: ArmSpec) -> None:
 def test_nothing_changes_after_construction() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         ARM.training.epochs = 5  # type: ignore[misc]
+
+
+def test_the_least_and_the_most_epochs() -> None:
+    assert (TrainingSpec(epochs=1).epochs, TrainingSpec(epochs=1_000_000).epochs) == (1, 1_000_000)
 
 
 @pytest.mark.parametrize("epochs", [0, 1_000_001, 2.0, True])
@@ -177,7 +186,9 @@ def test_changed_value_shows_before_and_after() -> None:
 
 def test_added_layer_shows_its_arguments_and_its_place() -> None:
     layer = LayerSpec(name="d", kind="Dropout", arguments={"rate": 0.5}, block="h")
-    assert texts(ARM, ARM.with_layers((HIDDEN, layer, POOL, SECOND, OUTPUT))) == ["+ layers.d: Dropout(rate=0.5) after h"]
+    assert texts(ARM, ARM.with_layers((HIDDEN, layer, POOL, SECOND, OUTPUT))) == [
+        "+ layers.d: Dropout(rate=0.5) after h"
+    ]
     assert texts(ARM, ARM.insert_first(layer)) == ["+ layers.d: Dropout(rate=0.5) after the input"]
 
 

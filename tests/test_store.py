@@ -319,14 +319,12 @@ def test_the_lock_ends_with_an_exception(stored: Stored) -> None:
         pass
 
 
-def test_a_file_system_without_locks_is_not_another_process(
-    stored: Stored, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_is_not_another_process(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(lock: Any, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(UsageError, match="cannot write to .*: No locks available"), stored.directory.locked():
+    with pytest.raises(UsageError, match=r"cannot write to .*: No locks available"), stored.directory.locked():
         pass
 
 
@@ -356,7 +354,7 @@ def test_an_experiment_an_arm_and_a_run_are_found_by_their_paths(stored: Stored)
 
 def test_a_relative_path_is_found(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(stored.directory.arm_path("control"))
-    place = locate(pathlib.Path("."))
+    place = locate(pathlib.Path())
     assert place is not None
     assert place.arm == "control"
 

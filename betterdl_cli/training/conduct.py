@@ -105,7 +105,7 @@ def _train_one(
         "arm": arm.id,
         "seed": seed,
         "spec": arm.spec.to_json(),
-        "directory": str(directory.path),
+        "directory": str(directory.path.absolute()),
         "store": store.model_dump(),
     }
     error, alive = "", True

@@ -7,7 +7,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from betterdl_cli.history import History, diverged_at
-from betterdl_cli.record import BestEpoch, Fingerprints, RunRecord, Scores
+from betterdl_cli.history import History
 from betterdl_cli.seeds import epoch_order
 from betterdl_cli.spec import ArmSpec
-from betterdl_cli.training.build import build_metric, build_model, has_penalty, weight_fingerprints
+from betterdl_cli.training.build import build_model
 from betterdl_cli.training.controllers import (
     KeepBestWeights,
     ReportEpochs,
@@ -27,18 +25,7 @@ from betterdl_cli.training.controllers import (
     controller_callbacks,
 )
 from betterdl_cli.training.data import Part, Parts, load_parts
-
-FINGERPRINTED_EPOCHS = 3
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What one training leaves behind. ``predictions`` and ``weights`` are of the final model."""
-
-    record: RunRecord
-    history: History
-    predictions: dict[str, NDArray[Any]]
-    weights: dict[str, NDArray[Any]]
+from betterdl_cli.training.outcome import BEST_BY, FINGERPRINTED_EPOCHS, Ending, Trained, Untrained, conclude
 
 
 def train(
@@ -56,42 +43,21 @@ def train(
     keras.utils.set_random_seed(seed)  # for what takes no seed of its own; everything of ours does
     parts = load_parts(spec.data, seed)
     model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes)
-    weights_before = weight_fingerprints(model)
-    penalised = has_penalty(model)
-    rows_per_step = spec.training.validation_batch_size
-    untrained = _score(model, parts, "train", rows_per_step)["loss"]
-    penalty = float(sum(model.losses)) if penalised else 0.0
-    reference = max((untrained if untrained is not None else 0.0) + penalty, constant_guess_loss(parts))
+    before = Untrained.of(model, parts, spec)
     orders: list[str] = []
-    best = KeepBestWeights("val_loss") if parts.validation else None
+    best = KeepBestWeights(BEST_BY) if parts.validation else None
     started = time.perf_counter()
     history = _fit(model, spec, seed, parts, orders, best, report)
-    seconds = time.perf_counter() - started
-    scores, predictions = _evaluate(model, parts, rows_per_step)
-    final = {variable.path.removeprefix(f"{model.name}/"): np.asarray(variable) for variable in model.weights}
-    epochs = history.epochs
-    diverged = diverged_at(history["loss"], reference)
-    record = RunRecord(
-        arm=arm,
-        seed=seed,
-        spec=spec.digest,
-        status="completed" if diverged is None else "diverged",
-        epochs=epochs,
-        diverged_epoch=diverged,
-        stopped_early=epochs < spec.training.epochs and diverged is None,
-        scores=scores,
-        best=_best_epoch(model, best, parts, rows_per_step),
-        reference_loss=reference if math.isfinite(reference) else None,
-        penalised=penalised,
-        parameters=model.count_params(),
-        rows={name: part.rows for name, part in parts.named.items()},
-        fingerprints=Fingerprints(split=parts.fingerprint, order=tuple(orders[:epochs]), weights=weights_before),
-        seconds=round(seconds, 3),
-        environment=environment,
+    ending = Ending(
+        history=history,
+        orders=orders,
+        seconds=time.perf_counter() - started,
+        best_epoch=best.epoch if best else 0,
+        load_best=lambda: model.set_weights(best.weights) if best else None,
     )
-    del model, best
+    trained = conclude(arm, spec, seed, model, parts, before, ending, environment)
     gc.collect()
-    return Trained(record, history, predictions, final)
+    return trained
 
 
 def _fit(
@@ -145,55 +111,3 @@ def training_batches(part: Part, seed: int, batch_size: int, orders: list[str]) 
     )
     batches = epochs.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
     return batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(tf.data.AUTOTUNE)
-
-
-# ---- scores ----
-
-
-def _predict(model: keras.Model, x: NDArray[np.float32], rows_per_step: int) -> NDArray[np.float32]:
-    steps = range(0, len(x), rows_per_step)
-    return np.concatenate([np.asarray(model(x[i : i + rows_per_step], training=False)) for i in steps])
-
-
-def _metrics(parts: Parts, name: str, predictions: NDArray[np.float32]) -> dict[str, float | None]:
-    y = parts.named[name].y
-    loss = float(np.mean(np.asarray(keras.losses.get(parts.task.loss)(y, predictions))))
-    metric = build_metric(parts.task)
-    metric.update_state(y, predictions)
-    values = {"loss": loss, parts.task.metric: float(metric.result())}
-    # Keras computes in float32: the shortest number that is the same float32 (0.834, not 0.8339999914)
-    return {key: float(str(np.float32(value))) if math.isfinite(value) else None for key, value in values.items()}
-
-
-def _score(model: keras.Model, parts: Parts, name: str, rows_per_step: int) -> dict[str, float | None]:
-    return _metrics(parts, name, _predict(model, parts.named[name].x, rows_per_step))
-
-
-def _evaluate(model: keras.Model, parts: Parts, rows_per_step: int) -> tuple[Scores, dict[str, NDArray[Any]]]:
-    """Scores of all parts in inference mode, without penalties, and what predictions.npz holds."""
-    scores: Scores = {}
-    stored: dict[str, NDArray[Any]] = {}
-    for name, part in parts.named.items():
-        predictions = _predict(model, part.x, rows_per_step)
-        scores[name] = _metrics(parts, name, predictions)
-        if name != "train":
-            stored[name], stored[f"{name}_labels"] = predictions, part.y
-    return scores, stored
-
-
-def _best_epoch(model: keras.Model, best: KeepBestWeights | None, parts: Parts, rows_per_step: int) -> BestEpoch | None:
-    if best is None or not best.epoch:
-        return None
-    model.set_weights(best.weights)
-    scores = {name: _score(model, parts, name, rows_per_step) for name in parts.named}
-    return BestEpoch(epoch=best.epoch, selected_on=best.monitor, scores=scores)
-
-
-def constant_guess_loss(parts: Parts) -> float:
-    """Training loss of the best constant prediction: entropy of the class shares in nats, or the variance."""
-    y = parts.train.y
-    if not parts.task.is_classification:
-        return float(np.var(y))
-    _, counts = np.unique(y, return_counts=True)
-    shares = counts / counts.sum()
-    return float(-np.sum(shares * np.log(shares)))

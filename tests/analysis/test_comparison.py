@@ -182,9 +182,7 @@ def test_what_all_pairs_share_is_said(stored: Stored) -> None:
         ),
     ],
 )
-def test_what_one_pair_does_not_share_counts_for_all(
-    stored: Stored, changes: Mapping[str, object], words: str
-) -> None:
+def test_what_one_pair_does_not_share_counts_for_all(stored: Stored, changes: Mapping[str, object], words: str) -> None:
     stored.add("control", [0.8, 0.8])
     stored.add_run("dropout", 0)
     stored.add_run("dropout", 1, **changes)

@@ -160,9 +160,7 @@ def test_two_bare_histories_are_no_evidence() -> None:
     found = document(Pair(bare("h.csv", loss=[0.5]), bare("i.csv", loss=[0.25])), metric="loss")
     assert found["comparisons"][0]["mean_difference"] == -0.25
     assert (found["comparisons"][0]["spec_differences"], found["comparisons"][0]["confounded"]) == (None, None)
-    assert found["notes"] == [
-        "A history file is one run, and no evidence: another seed can turn the difference round."
-    ]
+    assert found["notes"] == ["A history file is one run, and no evidence: another seed can turn the difference round."]
 
 
 def test_the_fewest_pairs_of_all_comparisons_are_warned_of(tmp_path: pathlib.Path) -> None:

@@ -62,7 +62,7 @@ def test_an_unknown_name_gets_a_suggestion(stored: Stored) -> None:
 def test_a_name_unlike_any_lists_what_is_there(stored: Stored) -> None:
     with pytest.raises(UsageError, match=f"nothing called 'zzz' in runs; stored there: {stored.name}$"):
         find_experiment("zzz", RUNS)
-    with pytest.raises(UsageError, match="in nowhere; stored there: nothing$"):
+    with pytest.raises(UsageError, match=r"in nowhere; stored there: nothing$"):
         find_experiment("zzz", pathlib.Path("nowhere"))
 
 
@@ -108,7 +108,9 @@ def test_one_arm(stored: Stored, word: str) -> None:
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("word", "hint"), [("dropuot", r" \(did you mean 'dropout'\?\)"), ("", ""), ("zzz", "")])
 def test_an_unknown_arm_lists_the_arms(word: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=rf"expected an arm of made-up-\w+ \(control, dropout\), found '{word}'{hint}$"):
+    with pytest.raises(
+        UsageError, match=rf"expected an arm of made-up-\w+ \(control, dropout\), found '{word}'{hint}$"
+    ):
         resolve(f"made-up:{word}", RUNS)
 
 

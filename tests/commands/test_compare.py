@@ -20,7 +20,7 @@ def stored(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
 
 
 @pytest.fixture
-def other(stored: Stored) -> Stored:  # noqa: ARG001 - makes the folder
+def other(stored: Stored) -> Stored:
     """The same with more epochs."""
     other = Stored(RUNS, config_with(name="other", **{"training.epochs": 9}))
     other.add("control", [0.90, 0.80])
@@ -149,7 +149,10 @@ def test_a_confounded_comparison_is_refused_with_all_differences() -> None:
         (["made-up:dropuot", "a.json"], "bdl: expected an arm of made-up-"),
         (["a.json", "config.txt"], "config.txt: expected a training history, found something else. What can be read:"),
         (["made-up", "--metric", "test_acc"], "bdl: expected a metric that the runs have ("),
-        (["a.json", "b.json"], "bdl: expected a metric with a finite final value on both sides, found none: a.json has"),
+        (
+            ["a.json", "b.json"],
+            "bdl: expected a metric with a finite final value on both sides, found none: a.json has",
+        ),
         (["", "a.json"], "bdl: expected the name of an experiment, found an empty one"),
     ],
 )
@@ -244,4 +247,6 @@ def test_comparing_imports_no_training_library(stored: Stored) -> None:
     imported = done.stdout.splitlines()[-1]
     assert pathlib.Path("pictures/difference_dropout.png").exists()
     assert "'matplotlib'" in imported
-    assert not [name for name in ("tensorflow", "keras", "sklearn", "jax", "scipy", "pandas") if f"'{name}'" in imported]
+    assert not [
+        name for name in ("tensorflow", "keras", "sklearn", "jax", "scipy", "pandas") if f"'{name}'" in imported
+    ]

@@ -110,9 +110,18 @@ def test_fault_of_an_override_names_the_override(write: Write, word: str, messag
 
 
 def test_fault_that_an_override_brings_out_in_the_file_is_located_there(write: Write) -> None:
-    assert refusal(write(), "data.kind=digits") == [
-        "c.yaml:2:28: data.n_samples: unknown key; expected one of: split"
+    assert refusal(write(), "data.kind=digits") == ["c.yaml:2:28: data.n_samples: unknown key; expected one of: split"]
+
+
+def test_fault_of_the_file_is_not_blamed_on_an_override_beside_it(write: Write) -> None:
+    assert starts(refusal(write(", test: 20", ""), "seeds=5", "data.split.train=50")) == [
+        "c.yaml:2:51: data.split.test"
     ]
+
+
+def test_fault_of_a_mapping_that_the_file_states_is_located_there(write: Write) -> None:
+    path = write("train: 60", "train: 0.5", "test: 20", "test: 0.5")
+    assert starts(refusal(path, "data.split.train=0.7")) == ["c.yaml:2:51: data.split"]
 
 
 def test_faults_of_file_and_overrides_are_shown_together(write: Write) -> None:
@@ -166,9 +175,7 @@ CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_config_of_the_repository_is_valid_also_with_its_defaults(
-    path: pathlib.Path, here: pathlib.Path
-) -> None:
+def test_every_config_of_the_repository_is_valid_also_with_its_defaults(path: pathlib.Path, here: pathlib.Path) -> None:
     loaded = load(path)
     assert len(loaded.arms) > 1
     (here / "again.yaml").write_text(yaml12.dump(loaded.experiment.resolved), encoding="utf-8")

@@ -54,9 +54,7 @@ def test_word_is_a_path_and_a_yaml_value(word: str, path: tuple[str, ...], value
 
 @pytest.mark.parametrize("word", ["", "=", "=5", "training.epochs", "a..b=1", ".a=1", "a.=1", "run", " =1"])
 def test_word_that_is_not_key_value_is_refused(word: str) -> None:
-    assert parse_faults(word) == [
-        f"override '{word}': expected KEY=VALUE such as training.epochs=50, found '{word}'"
-    ]
+    assert parse_faults(word) == [f"override '{word}': expected KEY=VALUE such as training.epochs=50, found '{word}'"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +103,9 @@ def test_last_of_two_overrides_counts(plain: dict[str, Any]) -> None:
 
 
 def test_parameter_with_a_default_is_set(plain: dict[str, Any]) -> None:
-    changed = applied(plain, "training.validation_batch_size=8", "training.optimizer.momentum=0.9", "store.weights=false")
+    changed = applied(
+        plain, "training.validation_batch_size=8", "training.optimizer.momentum=0.9", "store.weights=false"
+    )
     assert changed["training"]["validation_batch_size"] == 8
     assert changed["training"]["optimizer"] == {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9}
     assert changed["store"] == {"weights": False}

@@ -30,7 +30,7 @@ def ids(experiment: Experiment) -> list[str]:
 # ---- sections and defaults ----
 
 
-def test_defaults_are_filled_in(plain: dict[str, Any]) -> None:
+def test_defaults_are_filled_in() -> None:
     experiment = read_experiment({"name": "t", "data": {"kind": "digits"}, "model": {"kind": "mlp"}})
     assert experiment.seeds == tuple(range(10))
     assert experiment.metric == "test_accuracy"
@@ -38,9 +38,10 @@ def test_defaults_are_filled_in(plain: dict[str, Any]) -> None:
     assert experiment.training.optimizer["kind"] == "adam"
     assert experiment.training.optimizer["learning_rate"] == 0.001
     assert experiment.model.parameters == {"hidden": [50], "activation": "relu"}
-    assert experiment.data.split.model_dump(include={"train", "validation", "test", "order"}) == {
-        "train": 0.6, "validation": 0.2, "test": 0.2, "order": "shuffled"
+    assert experiment.data.split.model_dump() == {
+        "train": 0.6, "validation": 0.2, "test": 0.2, "order": "shuffled", "seed": 0, "resplit": False
     }  # fmt: skip
+    assert experiment.store.model_dump() == {"weights": True, "predictions": True}
 
 
 def test_resolved_config_reads_back_equal(plain: dict[str, Any]) -> None:
@@ -87,8 +88,8 @@ def test_missing_sections_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: c.update(techniqes={}), "techniqes: unknown key; expected one of: name, data, model, training, base, "
-         "techniques, arms, seeds, metric, store (did you mean 'techniques'?)"),
+        (lambda c: c.update(techniqes={}), "techniqes: unknown key; expected one of: name, data, model, training, "
+         "base, techniques, arms, seeds, metric, store (did you mean 'techniques'?)"),
         (lambda c: c["data"].update(splt={}), "data.splt: unknown key; expected one of: n_samples, noise, factor, "
          "random_state, split (did you mean 'split'?)"),
         (lambda c: c["data"]["split"].update(ordr="given"), "data.split.ordr: unknown key; expected one of: train, "
@@ -97,14 +98,17 @@ def test_missing_sections_are_reported_together() -> None:
          "(did you mean 'hidden'?)"),
         (lambda c: c["training"].update(epoch=3), "training.epoch: unknown key; expected one of: optimizer, epochs, "
          "batch_size, validation_batch_size (did you mean 'epochs'?)"),
-        (lambda c: c.update(store={"weigths": True}), "store.weigths: unknown key; expected one of: weights, predictions "
-         "(did you mean 'weights'?)"),
+        (lambda c: c.update(store={"weigths": True}), "store.weigths: unknown key; expected one of: weights, "
+         "predictions (did you mean 'weights'?)"),
         (lambda c: c.update(base={"l2": {"l1": 0.1}}), "base.l2.l1: unknown key; expected one of: l2"),
     ],
 )  # fmt: skip
 def test_misspelt_key_is_refused_with_the_nearest_one(plain: dict[str, Any], edit: Edit, message: str) -> None:
     edit(plain)
     assert faults_of(plain) == [message]
+
+
+TECHNIQUE = "expected the name of a technique ("
 
 
 @pytest.mark.parametrize(
@@ -116,10 +120,10 @@ def test_misspelt_key_is_refused_with_the_nearest_one(plain: dict[str, Any], edi
          "training.optimizer.kind: expected the name of an optimizer (", "adam"),
         (lambda c: c["training"]["optimizer"].update(learning_rate={"kind": "cosin_decay"}),
          "training.optimizer.learning_rate.kind: expected the name of a learning-rate schedule (", "cosine_decay"),
-        (lambda c: c.update(techniques={"droput": {}}), "techniques.droput: expected the name of a technique (", "dropout"),
-        (lambda c: c.update(base={"batchnorm": {}}), "base.batchnorm: expected the name of a technique (", "batch_norm"),
-        (lambda c: c.update(arms={"a": ["l2", "droput"]}), "arms.a.1: expected the name of a technique (", "dropout"),
-        (lambda c: c.update(arms={"a": {"droput": {}}}), "arms.a.droput: expected the name of a technique (", "dropout"),
+        (lambda c: c.update(techniques={"droput": {}}), f"techniques.droput: {TECHNIQUE}", "dropout"),
+        (lambda c: c.update(base={"batchnorm": {}}), f"base.batchnorm: {TECHNIQUE}", "batch_norm"),
+        (lambda c: c.update(arms={"a": ["l2", "droput"]}), f"arms.a.1: {TECHNIQUE}", "dropout"),
+        (lambda c: c.update(arms={"a": {"droput": {}}}), f"arms.a.droput: {TECHNIQUE}", "dropout"),
     ],
 )  # fmt: skip
 def test_misspelt_kind_is_refused_with_the_nearest_one(
@@ -146,15 +150,15 @@ def test_misspelt_kind_is_refused_with_the_nearest_one(
          "found 100000000000000000000"),
         (lambda c: c["training"].update(optimizer=None), "training.optimizer: expected a mapping with a kind, found "
          "nothing"),
-        (lambda c: c["training"]["optimizer"].update(momentum=1.5), "training.optimizer.momentum: expected a number ≤ 1, "
-         "found 1.5"),
+        (lambda c: c["training"]["optimizer"].update(momentum=1.5), "training.optimizer.momentum: expected a number "
+         "≤ 1, found 1.5"),
         (lambda c: c["training"]["optimizer"].update(learning_rate=0), "training.optimizer.learning_rate: expected a "
          "number > 0 or a schedule (a mapping with a kind), found 0"),
-        (lambda c: c["training"]["optimizer"].update(learning_rate=True), "training.optimizer.learning_rate: expected a "
-         "number > 0 or a schedule (a mapping with a kind), found the truth value true"),
+        (lambda c: c["training"]["optimizer"].update(learning_rate=True), "training.optimizer.learning_rate: expected "
+         "a number > 0 or a schedule (a mapping with a kind), found the truth value true"),
         (lambda c: c["training"]["optimizer"].update(learning_rate={}), "training.optimizer.learning_rate: expected a "
-         "kind (kind: exponential_decay | inverse_time_decay | polynomial_decay | cosine_decay | cosine_decay_restarts | "
-         "piecewise_constant_decay), found none"),
+         "kind (kind: exponential_decay | inverse_time_decay | polynomial_decay | cosine_decay | "
+         "cosine_decay_restarts | piecewise_constant_decay), found none"),
         (lambda c: c["training"]["optimizer"].update(learning_rate={"kind": "cosine_decay", "decay_steps": 5}),
          "training.optimizer.learning_rate.initial_learning_rate: expected a value, found nothing"),
         (lambda c: c.update(metric="accuracy"), "metric: expected one of test_accuracy, test_loss, val_accuracy, "
@@ -170,8 +174,11 @@ def test_value_that_is_refused(plain: dict[str, Any], edit: Edit, message: str) 
 
 def test_validation_metric_without_a_validation_part_is_refused(plain: dict[str, Any]) -> None:
     plain["data"]["split"].pop("validation")
-    (fault,) = faults_of(plain, metric="val_loss")
-    assert "; this split has no validation part" in fault
+    known = "metric: expected one of test_accuracy, test_loss"
+    assert faults_of(plain, metric="val_loss") == [
+        f"{known}, found 'val_loss'; this split has no validation part (did you mean 'test_loss'?)"
+    ]
+    assert faults_of(plain, metric="test_los") == [f"{known}, found 'test_los' (did you mean 'test_loss'?)"]
 
 
 def test_faults_of_all_sections_are_reported_at_once(plain: dict[str, Any]) -> None:
@@ -260,7 +267,7 @@ def test_seeds_that_are_refused(plain: dict[str, Any], given: object, message: s
 class Layers(Technique):
     """A technique with a list-typed parameter, which no real one has yet."""
 
-    sizes: tuple[StrictInt, ...] = (1,)
+    sizes: tuple[StrictInt, ...] | None = (1,)
     mean: float | None = Field(default=None, gt=0)
     bias: StrictBool = False
 
@@ -335,6 +342,11 @@ def test_sweep_of_too_many_arms_is_refused_without_making_them(plain: dict[str, 
     ]
 
 
+def test_thousand_arms_are_allowed(plain: dict[str, Any]) -> None:
+    thousand = [number / 1001 for number in range(1, 1001)]
+    assert len(read_experiment({**plain, "techniques": {"l2": {"l2": thousand}}}).recipes) == 1000
+
+
 def test_too_many_arms_together_are_refused(plain: dict[str, Any]) -> None:
     arms = {f"a{number}": {"l2": {}} for number in range(1001)}
     assert faults_of(plain, arms=arms) == ["arms.a1000: expected at most 1000 arms, found 1001"]
@@ -365,8 +377,8 @@ def test_dropout_by_rate_and_retention_at_once_is_refused(plain: dict[str, Any])
         ({"a/b": ["l2"]}, f"arms.a/b: {NAME}, found the text 'a/b'"),
         ({"x" * 101: ["l2"]},
          f"arms.{'x' * 39}…: expected a name of at most 100 characters, found 101 characters"),
-        ({"control": ["l2"]}, "arms.control: expected arms with different names, found 'control' twice: the control has "
-         "this name"),
+        ({"control": ["l2"]}, "arms.control: expected arms with different names, found 'control' twice: the control "
+         "has this name"),
         ({"a": []}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
         ({"a": {}}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
         ({"a": "l2"}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found the text "
@@ -492,3 +504,52 @@ def test_smoke_run_leaves_the_experiment_as_it_was(plain: dict[str, Any]) -> Non
     experiment.reduced()
     assert experiment == before
     assert not experiment.smoke
+
+
+# ---- anything, anywhere ----
+
+WHOLE: dict[str, Any] = {
+    "name": "t",
+    "data": {"kind": "make_circles", "noise": 0.1, "split": {"train": 60, "validation": "test", "test": 20, "seed": 1}},
+    "model": {"kind": "mlp", "hidden": [8], "activation": "relu"},
+    "training": {
+        "optimizer": {
+            "kind": "sgd",
+            "learning_rate": {"kind": "piecewise_constant_decay", "boundaries": [5], "values": [0.1, 0.01]},
+            "nesterov": True,
+        },
+        "epochs": 5,
+    },
+    "base": {"batch_norm": {"momentum": 0.5}},
+    "techniques": {"dropout": {"rate": [0.2, 0.3]}, "early_stopping": {"monitor": "loss"}, "l2": None},
+    "arms": {"a": ["l2", "dropout"], "b": {"dropout": {"retention": 0.5}}},
+    "seeds": [1, 2],
+    "metric": "test_loss",
+    "store": {"weights": True},
+}
+ODD: list[Any] = [
+    *(None, True, 0, -1, 2, 10**99, 0.5, -0.0, 1e308, "", "x", "2", "\x1b", "kind", [], [[]], [None], [1, "x"]),
+    *({}, {"": 1}, {"kind": "x"}, {"kind": None}, {"kind": "adam"}, {"dropout": 1}, {"dropout": {"rate": True}}),
+]
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    return [place for key in keys for place in [(*path, key), *places(value[key], (*path, key))]]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_whatever_stands_anywhere_is_read_or_refused_with_reasons(odd: Any) -> None:
+    for path in places(WHOLE):
+        plain = copy.deepcopy(WHOLE)
+        place: Any = plain
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = odd
+        try:
+            experiment = read_experiment(plain)
+        except ConfigError as error:
+            assert error.faults
+            assert all(str(fault).isprintable() for fault in error.faults)
+        else:
+            assert read_experiment(experiment.resolved) == experiment

@@ -99,7 +99,11 @@ def test_digits_are_images_with_values_up_to_sixteen() -> None:
     assert (table.x.min(), table.x.max()) == (0, 16)
 
 
-@pytest.mark.parametrize("given", [{"n_samples": 3}, {"n_samples": 10_000_001}, {"noise": -0.1}, {"random_state": -1}, {"random_state": 2**32}, {"factor": 1.0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [{"n_samples": 3}, {"n_samples": 10_000_001}, {"noise": -0.1}, {"random_state": -1}, {"random_state": 2**32},
+     {"factor": 1.0}],
+)  # fmt: skip
 def test_parameter_of_circles_that_scikit_learn_would_refuse_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
         load("make_circles", **given)

@@ -134,13 +134,19 @@ def test_an_epoch_column_of_zeros_is_one_run(read: Reading) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epoch,loss\n0,0.5\n1,0.4\n0,0.6\n", "expected one run, found the epochs starting again at row 4: split the file"),
+        (
+            "epoch,loss\n0,0.5\n1,0.4\n0,0.6\n",
+            "expected one run, found the epochs starting again at row 4: split the file",
+        ),
         ("loss,acc\n0.5\n", "row 2: expected 2 cells, found 1"),
         ("loss,acc\n0.5,0.1,3\n", "row 2: expected 2 cells, found 3"),
         ("loss,acc\n0.5,x\n", "row 2, column 'acc': expected a number, found 'x'"),
         ("loss,loss\n1,2\n", "expected different column names, found 'loss' twice"),
         ("loss,acc\n", "expected a history with at least one epoch, found none"),
-        ("loss,acc\n" + "1" * 200_000 + ",2\n", "expected a table of short cells, found a fault in it: field larger than"),
+        (
+            "loss,acc\n" + "1" * 200_000 + ",2\n",
+            "expected a table of short cells, found a fault in it: field larger than",
+        ),
     ],
 )
 def test_a_table_that_is_no_history(read: Reading, text: str, words: str) -> None:

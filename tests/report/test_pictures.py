@@ -5,7 +5,6 @@ import pytest
 from stored import Stored, config_with
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
-from betterdl_cli.analysis.summary import experiment_arms
 from betterdl_cli.files import WriteError, read_json
 from betterdl_cli.history import History
 from betterdl_cli.report.pictures import Pictures, draw_pictures

@@ -33,5 +33,7 @@ def test_half_is_dropped_by_default() -> None:
 
 
 def test_model_without_a_hidden_layer_is_refused(mlp: ArmSpec) -> None:
-    with pytest.raises(NotApplicableError, match="expected a model with a hidden layer to apply dropout to, found none"):
+    with pytest.raises(
+        NotApplicableError, match="expected a model with a hidden layer to apply dropout to, found none"
+    ):
         Dropout().apply(mlp.with_layers(mlp.layers[-1:]))

@@ -9,7 +9,12 @@ from betterdl_cli.techniques.gaussian_noise import GaussianNoise
 
 def test_noise_on_the_input_comes_first(mlp: ArmSpec) -> None:
     layer = GaussianNoise(stddev=0.3).apply(mlp).layers[0]
-    assert (layer.name, layer.kind, layer.arguments, layer.block) == ("input_noise", "GaussianNoise", {"stddev": 0.3}, "")
+    assert (layer.name, layer.kind, layer.arguments, layer.block) == (
+        "input_noise",
+        "GaussianNoise",
+        {"stddev": 0.3},
+        "",
+    )
 
 
 def test_noise_behind_every_hidden_layer(mlp: ArmSpec) -> None:

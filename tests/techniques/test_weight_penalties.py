@@ -37,5 +37,7 @@ def test_l1_and_l2_merge_in_any_order_to_l1_l2(mlp: ArmSpec) -> None:
 
 @pytest.mark.parametrize(("first", "second", "name"), [(L1(), L1(), "l1"), (L2(), L1L2(), "l2"), (L1L2(), L1(), "l1")])
 def test_second_penalty_of_a_kind_is_refused(mlp: ArmSpec, first: Technique, second: Technique, name: str) -> None:
-    with pytest.raises(NotApplicableError, match=f"expected one {name} penalty per layer, found a second one on 'hidden_1'"):
+    with pytest.raises(
+        NotApplicableError, match=f"expected one {name} penalty per layer, found a second one on 'hidden_1'"
+    ):
         second.apply(first.apply(mlp))

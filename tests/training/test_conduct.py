@@ -234,9 +234,7 @@ def test_the_environment_is_stored(stage: Stage) -> None:
     assert stored["git_commit"] is None or len(stored["git_commit"]) == 40
 
 
-def test_without_git_there_is_no_commit(
-    stage: Stage, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_git_there_is_no_commit(stage: Stage, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     stage.conduct()
     assert read_json(stage.stored.path / "environment.json")["git_commit"] is None
@@ -253,9 +251,7 @@ def test_a_full_disk_ends_the_training_with_its_message(stage: Stage, monkeypatc
     assert stage.workers[0].closed
 
 
-def test_a_replacement_that_does_not_start_ends_the_training(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replacement_that_does_not_start_ends_the_training(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: ActingWorker) -> dict[str, Any]:
         if len(stage.workers) == 1:
             return stage.environment

@@ -73,7 +73,8 @@ def test_the_shuffle_depends_on_the_seed_of_the_split_and_not_on_that_of_the_run
 
 def test_resplit_draws_another_split_per_run() -> None:
     one, two, again = (
-        split_rows(splitting(train=10, test=5, resplit=True), table(), BINARY, seed).train.tolist() for seed in (0, 1, 0)
+        split_rows(splitting(train=10, test=5, resplit=True), table(), BINARY, seed).train.tolist()
+        for seed in (0, 1, 0)
     )
     assert one != two
     assert one == again

@@ -10,6 +10,7 @@ from betterdl_cli.seeds import epoch_order
 from betterdl_cli.spec import ArmSpec
 from betterdl_cli.tasks import TASKS
 from betterdl_cli.techniques.base import TECHNIQUES
+from betterdl_cli.training.data import Part
 
 EXAMPLES = {name: technique.example for name, technique in TECHNIQUES}
 ADDITIONS = [pytest.param({name: example}, id=name) for name, example in EXAMPLES.items()] + [
@@ -65,9 +66,7 @@ def fingerprints(engine: ModuleType) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("technique", EXAMPLES)
-def test_runs_of_a_pair_record_the_same_split_order_and_weights(
-    fingerprints: dict[str, Any], technique: str
-) -> None:
+def test_runs_of_a_pair_record_the_same_split_order_and_weights(fingerprints: dict[str, Any], technique: str) -> None:
     control, treatment = fingerprints["control"], fingerprints[technique]
     assert treatment.split == control.split
     assert treatment.order == control.order[: len(treatment.order)]
@@ -77,7 +76,7 @@ def test_runs_of_a_pair_record_the_same_split_order_and_weights(
 
 
 def test_batches_visit_the_rows_in_the_order_of_the_epoch(engine: ModuleType) -> None:
-    part = engine.Part(np.arange(11, dtype=np.float32)[:, None], np.arange(11, dtype=np.int32))
+    part = Part(np.arange(11, dtype=np.float32)[:, None], np.arange(11, dtype=np.int32))
     orders: list[str] = []
     batches = list(engine.training_batches(part, 5, 4, orders).take(6).as_numpy_iterator())
     assert [len(x) for x, _ in batches] == [4, 4, 3, 4, 4, 3]

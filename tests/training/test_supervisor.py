@@ -149,9 +149,7 @@ def test_a_gpu_asked_for_and_not_found_is_one_message(tmp_path: pathlib.Path) ->
             worker.wait_until_ready()
     finally:
         worker.close()
-    assert str(caught.value) == (
-        "expected a GPU (--device gpu), found none that TensorFlow can use; try --device cpu"
-    )
+    assert str(caught.value) == ("expected a GPU (--device gpu), found none that TensorFlow can use; try --device cpu")
 
 
 def test_python_files_of_the_current_directory_are_not_imported(
