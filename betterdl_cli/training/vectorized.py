@@ -1,0 +1,188 @@
+"""Engine ``vectorized``: all seeds of a group in one compiled program, in chunks of about a second.
+
+A group has a fixed width whatever the number of seeds: a seed's last bits depend on the width, so it may depend on the
+recipe only. The last group is padded with copies of its first seed, whose results are thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from betterdl_cli.history import History
+from betterdl_cli.seeds import epoch_order
+from betterdl_cli.spec import ArmSpec
+from betterdl_cli.training.backends.base import Backend
+from betterdl_cli.training.build import build_model
+from betterdl_cli.training.checkpoint import Checkpoint, Progress
+from betterdl_cli.training.data import Parts, load_parts, load_table, targets_of
+from betterdl_cli.training.outcome import FINGERPRINTED_EPOCHS, Ending, Trained, Untrained, conclude
+from betterdl_cli.training.program import Data, Layout, Program, State
+
+WIDTH = 10
+CHUNK_SECONDS = 1.0
+BUFFER_EPOCHS = 250  # at most this many epochs per call
+BUFFER_NUMBERS = 4_000_000  # at most this many row numbers per call
+
+
+def groups(seeds: Sequence[int], width: int) -> list[tuple[int, ...]]:
+    """Seeds in groups of at most ``width``, in order."""
+    return [tuple(seeds[start : start + width]) for start in range(0, len(seeds), width)]
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """What is known of one seed before training."""
+
+    parts: Parts
+    before: Untrained
+
+
+class Group:
+    """The training of one arm for a group of seeds."""
+
+    def __init__(self, arm: str, spec: ArmSpec, seeds: Sequence[int], backend: Backend, width: int) -> None:
+        """Build models and data; nothing is compiled yet. Raises what Keras and the data raise."""
+        self.arm, self.spec, self.seeds, self.width = arm, spec, tuple(seeds), width
+        padded = (*seeds, *([seeds[0]] * (width - len(seeds))))
+        self._padded = padded
+        keras.utils.clear_session(free_memory=False)
+        models = []
+        self._known: list[_Seed] = []
+        for seed in padded:
+            parts = self._known[0].parts if self._known and not spec.data.split.resplit else load_parts(spec.data, seed)
+            model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes)
+            self._known.append(_Seed(parts, Untrained.of(model, parts, spec)))
+            models.append(model)
+        self._model = models[0]
+        first = self._known[0].parts
+        self._data, self._train_rows, layout = _arrays([known.parts for known in self._known], spec, width)
+        self.program = Program(spec, self._model, first.task, layout, backend)
+        self._initial = self.program.initial(
+            [_stacked(models, "trainable_variables", i) for i in range(len(self._model.trainable_variables))],
+            [_stacked(models, "non_trainable_variables", i) for i in range(len(self._model.non_trainable_variables))],
+        )
+
+    def compile(self) -> float:
+        """Compile the program without training; seconds it took. Raises what the compiler raises."""
+        started = time.perf_counter()
+        self.program.run(self._initial, self._data, self._orders(0, 0), 0)
+        return time.perf_counter() - started
+
+    def train(
+        self, environment: dict[str, Any], report: Callable[[int], None], checkpoint: Checkpoint | None = None
+    ) -> Iterator[Trained]:
+        """Train to the end, going on from ``checkpoint`` where it has a state; then one result per seed."""
+        started = time.perf_counter()
+        progress = checkpoint.load(self._initial) if checkpoint else None
+        state, done, history, spent = self._initial, 0, [], 0.0
+        if progress is not None:
+            state, done, history, spent = progress.state, progress.epochs, [progress.history], progress.seconds
+        count = 1
+        while done < self.spec.training.epochs and np.any(state["alive"]):
+            count = min(count, self.program.layout.buffer, self.spec.training.epochs - done)
+            chunk_started = time.perf_counter()
+            state, rows = self.program.run(state, self._data, self._orders(done, count), count)
+            count_done = count if np.any(state["alive"]) else int(state["epochs"].max()) - done
+            history.append(rows[:count_done])
+            done += count_done
+            elapsed = time.perf_counter() - chunk_started
+            if checkpoint is not None and done < self.spec.training.epochs:
+                spent_now = spent + time.perf_counter() - started
+                checkpoint.save(lambda: Progress(state, done, np.concatenate(history), spent_now))  # noqa: B023
+            report(done)
+            count = max(1, min(4 * count, int(count * CHUNK_SECONDS / max(elapsed, 1e-6))))
+        seconds = (spent + time.perf_counter() - started) / len(self.seeds)
+        yield from self._results(state, np.concatenate(history), environment, seconds)
+
+    def _orders(self, start: int, count: int) -> NDArray[np.int32]:
+        """Table rows of the next epochs, shape (buffer, width, train rows)."""
+        layout = self.program.layout
+        orders = np.zeros((layout.buffer, layout.width, layout.train_rows), np.int32)
+        for column, seed in enumerate(self._padded):
+            if column >= len(self.seeds):
+                orders[:count, column] = orders[:count, 0]
+                continue
+            for epoch in range(count):
+                order = epoch_order(seed, start + epoch, layout.train_rows)
+                orders[epoch, column] = self._train_rows[column][order]
+        return orders
+
+    # ---- results ----
+
+    def _results(
+        self, state: State, history: NDArray[np.float32], environment: dict[str, Any], seconds: float
+    ) -> Iterator[Trained]:
+        trainable, other = self.program.final_weights(state)
+        best = state.get("best", {"epoch": np.zeros(self.width, np.int32)})
+        for column, seed in enumerate(self.seeds):
+            known = self._known[column]
+            epochs = int(state["epochs"][column])
+            metrics = {
+                name: history[:epochs, row, column].astype(np.float64) for row, name in enumerate(self.program.metrics)
+            }
+            own = History(metrics)
+            self._load(trainable, other, column)
+            ending = Ending(
+                history=own,
+                orders=self._order_digests(column, epochs),
+                seconds=seconds,
+                best_epoch=int(best["epoch"][column]),
+                load_best=lambda: self._load(best["trainable"], best["other"], column),  # noqa: B023 - called at once
+            )
+            yield conclude(self.arm, self.spec, seed, self._model, known.parts, known.before, ending, environment)
+
+    def _order_digests(self, column: int, epochs: int) -> tuple[str, ...]:
+        rows = self.program.layout.train_rows
+        orders = (epoch_order(self._padded[column], epoch, rows) for epoch in range(min(epochs, FINGERPRINTED_EPOCHS)))
+        return tuple(hashlib.sha256(order.astype("<i4").tobytes()).hexdigest()[:16] for order in orders)
+
+    def _load(self, trainable: list[Any], other: list[Any], column: int) -> None:
+        for variables, values in (
+            (self._model.trainable_variables, trainable),
+            (self._model.non_trainable_variables, other),
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(np.asarray(value)[column])
+
+
+def _stacked(models: Sequence[keras.Model], kind: str, index: int) -> NDArray[Any]:
+    return np.stack([np.asarray(getattr(model, kind)[index]) for model in models])
+
+
+def _arrays(parts: Sequence[Parts], spec: ArmSpec, width: int) -> tuple[Data, list[NDArray[np.int32]], Layout]:
+    """One table for all seeds where they share it, the training rows of each seed in it, and the sizes."""
+    first = parts[0]
+    rows, checks = first.train.rows, first.validation.rows if first.validation else 0
+    own_rows = spec.data.split.resplit
+    own_table = own_rows and bool(spec.data.preprocessing)
+    data: Data
+    if own_rows and not own_table:  # one copy of the data, and the row numbers of every seed
+        table = load_table(spec.data)
+        data = {"x": table.x, "y": targets_of(table, first.task)}
+        train = [part.split.train.astype(np.int32) for part in parts]
+        if checks:
+            data["validation"] = np.array([part.split.validation for part in parts], np.int32)
+    else:
+        tables = [_own_table(part) for part in (parts if own_table else parts[:1])]
+        data = {"x": np.stack([x for x, _ in tables]) if own_table else tables[0][0]}
+        data["y"] = np.stack([y for _, y in tables]) if own_table else tables[0][1]
+        train = [np.arange(rows, dtype=np.int32)] * width
+        if checks:
+            data["validation"] = np.arange(rows, rows + checks, dtype=np.int32)
+    buffer = min(spec.training.epochs, BUFFER_EPOCHS, max(1, BUFFER_NUMBERS // (width * rows)))
+    layout = Layout(width, buffer, rows, checks, own_table, own_rows and not own_table)
+    return data, train, layout
+
+
+def _own_table(parts: Parts) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Training rows, then validation rows."""
+    chosen = [parts.train, *([parts.validation] if parts.validation else [])]
+    return np.concatenate([part.x for part in chosen]), np.concatenate([part.y for part in chosen])
