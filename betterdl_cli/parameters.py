@@ -105,8 +105,8 @@ def bound(number: float) -> str:
 
 
 def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails, others: Sequence[str] = ()) -> Fault:
-    location = _real_location(value, detail["loc"])
     kind, given, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    location = _real_location(value, detail["loc"], missing=kind == "missing")
     where = (*path, *location)
     if kind == "extra_forbidden":
         place = _model_at(model, location[:-1])
@@ -148,15 +148,15 @@ def _names(expected: str) -> list[str]:
     return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
 
 
-def _real_location(value: Any, location: tuple[int | str, ...]) -> Path:
+def _real_location(value: Any, location: tuple[int | str, ...], *, missing: bool) -> Path:
     """pydantic's location without the names of union members, which are no keys of the file."""
     real: list[str | int] = []
     for part in location:
         inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if inside or (isinstance(value, Mapping) and part in value):
             value = value[part]
-        elif isinstance(value, Mapping) and part == location[-1]:
-            value = None  # a missing key
+        elif missing and part == location[-1]:
+            value = None
         else:
             continue
         real.append(part)

@@ -67,8 +67,9 @@ def conduct(
         directory.write_plan(plan, experiment)
         return
     log = directory.path / ".worker.log"
-    worker = Worker(options.device, options.threads, log)
+    worker: Worker | None = None
     try:
+        worker = Worker(options.device, options.threads, log)
         check_data()
         environment = worker.wait_until_ready()
         if not options.allow_mixed:
@@ -88,7 +89,9 @@ def conduct(
                 worker = Worker(options.device, options.threads, log)
                 worker.wait_until_ready()
     finally:
-        worker.close()
+        if worker is not None:
+            worker.close()
+        log.unlink(missing_ok=True)  # an interrupt may come before there is a worker to close
 
 
 def _train_one(

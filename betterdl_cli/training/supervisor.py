@@ -47,9 +47,6 @@ class Worker:
         except OSError as error:
             os.close(read_end)
             raise UsageError(f"cannot start a training process with its log in {log}: {error.strerror}") from error
-        except KeyboardInterrupt:
-            log.unlink(missing_ok=True)
-            raise
         finally:
             os.close(write_end)
         self._messages: IO[str] = os.fdopen(read_end, encoding="utf-8")
