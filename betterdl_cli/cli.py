@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -90,4 +91,17 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"bdl: {where}{error.strerror or error}", err=True)
         code = EXIT_RUN_FAILED
+    except SystemExit as ending:
+        code = ending.code
+    if code == EXIT_INTERRUPTED:
+        # Python kills itself by SIGINT at its end if an interrupt ever passed through an exec() of an import, even
+        # one that was handled: callers would see a signal instead of this exit code.
+        _flush_and_exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _flush_and_exit(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

@@ -298,12 +298,13 @@ def test_a_second_process_is_refused_naming_the_first_which_leaves_no_lock_when_
     directory = ExperimentDirectory(tmp_path / "runs" / "x")
     command = [sys.executable, "-c", HOLDER, str(directory.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(BdlError) as caught, directory.locked():
-            pass
-        holder.kill()
-        holder.wait()
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "locked\n"
+            with pytest.raises(BdlError) as caught, directory.locked():
+                pass
+        finally:
+            holder.kill()
     assert caught.value.exit_code == 1
     assert str(caught.value) == (
         f"{directory.path} is in use by process {holder.pid} on {os.uname().nodename}; wait for it or stop it"

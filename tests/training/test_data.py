@@ -250,3 +250,7 @@ def test_the_fingerprint_repeats() -> None:
 )
 def test_the_fingerprint_changes_with_the_data_and_with_the_rows(changes: dict[str, Any]) -> None:
     assert fingerprint(**changes) != fingerprint()
+
+
+def test_the_fingerprint_changes_with_the_data_alone() -> None:
+    assert fingerprint(random_state=2, order="given") != fingerprint(order="given")

@@ -82,5 +82,5 @@ def test_a_worker_ends_when_its_input_ends_whatever_it_is_doing(misled: RawWorke
     misled.hear("epoch")
     assert misled.process.stdin is not None
     misled.process.stdin.close()
-    wait_for(lambda: not is_alive(misled.process.pid), seconds=1.0)
+    wait_for(lambda: not is_alive(misled.process.pid), seconds=2.0)
     assert misled.process.wait() == 0
