@@ -15,15 +15,20 @@ from betterdl_cli.spec import ArmSpec, Json, LayerSpec
 from betterdl_cli.tasks import Task
 
 
-def build_model(spec: ArmSpec, seed: int, input_shape: tuple[int, ...], task: Task, classes: int) -> keras.Model:
-    """A compiled model whose initial weights and random streams depend on (seed, layer name) alone."""
+def build_model(
+    spec: ArmSpec, seed: int, input_shape: tuple[int, ...], task: Task, classes: int, *, jit: bool = False
+) -> keras.Model:
+    """A compiled model whose initial weights and random streams depend on (seed, layer name) alone.
+
+    ``jit``: whether Keras runs its steps through XLA, which changes the last bits, and the masks of dropout and noise.
+    """
     layers = [_layer(layer, seed, task, classes) for layer in spec.layers]
     model = keras.Sequential([keras.Input(shape=input_shape), *layers])
     model.compile(
         optimizer=build_optimizer(spec.training.optimizer),
         loss=task.loss,
         metrics=[build_metric(task)],
-        jit_compile=False,
+        jit_compile=jit,
     )
     return model
 

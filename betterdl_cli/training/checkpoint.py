@@ -61,7 +61,7 @@ class Checkpoint:
         """The newest generation that is whole and of this training, shaped ``like`` the initial state; or None."""
         for path in self._paths:
             try:
-                with np.load(path, allow_pickle=False) as stored:
+                with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                     if str(stored["identity"]) != self._identity:
                         continue
                     flat = [stored[f"state_{index}"] for index in range(len(tree.flatten(like)))]

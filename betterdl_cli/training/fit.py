@@ -34,15 +34,17 @@ def train(
     seed: int,
     environment: dict[str, Any],
     report: Callable[[int], None] = lambda _: None,
+    *,
+    jit: bool = False,
 ) -> Trained:
-    """Train one run from its spec and seed. ``report`` hears the number of epochs done.
+    """Train one run from its spec and seed. ``report`` hears the number of epochs done; ``jit`` as in build_model.
 
     Raises :class:`betterdl_cli.training.data.SplitError`, and whatever Keras raises.
     """
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)  # for what takes no seed of its own; everything of ours does
     parts = load_parts(spec.data, seed)
-    model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes)
+    model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes, jit=jit)
     before = Untrained.of(model, parts, spec)
     orders: list[str] = []
     best = KeepBestWeights(BEST_BY) if parts.validation else None

@@ -1,0 +1,178 @@
+"""Engine ``vectorized`` against engine ``fit`` through XLA, from the same specs and seeds."""
+
+import pathlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from specs import CIRCLES, DIGITS, spec, with_techniques
+
+from betterdl_cli.spec import ArmSpec
+from betterdl_cli.techniques.base import TECHNIQUES
+
+SEEDS = (3, 5)
+
+
+@pytest.fixture(scope="module")
+def vectorized() -> ModuleType:
+    from betterdl_cli.training import vectorized
+
+    return vectorized
+
+
+@pytest.fixture(scope="module")
+def fit() -> ModuleType:
+    from betterdl_cli.training import fit
+
+    return fit
+
+
+def trained(vectorized: ModuleType, arm: ArmSpec, seeds: tuple[int, ...] = SEEDS, **options: Any) -> list[Any]:
+    from betterdl_cli.training.backends.base import backend_named
+
+    group = vectorized.Group("arm", arm, seeds, backend_named("tensorflow"), options.pop("width", 2))
+    return list(group.train({}, lambda epochs: None, **options))
+
+
+def assert_same_history(ours: Any, theirs: Any, tolerance: float = 1e-4) -> None:
+    assert list(ours.history) == list(theirs.history)
+    for name in theirs.history:
+        np.testing.assert_allclose(ours.history[name], theirs.history[name], rtol=tolerance, atol=1e-7, err_msg=name)
+
+
+def assert_engines_agree(vectorized: ModuleType, fit: ModuleType, arm: ArmSpec) -> None:
+    for ours, seed in zip(trained(vectorized, arm), SEEDS, strict=True):
+        theirs = fit.train("arm", arm, seed, {}, jit=True)
+        assert_same_history(ours, theirs)
+        assert ours.record.fingerprints == theirs.record.fingerprints
+        assert ours.weights.keys() == theirs.weights.keys()
+        for part, scores in theirs.record.scores.items():
+            assert ours.record.scores[part]["loss"] == pytest.approx(scores["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES.names)
+def test_every_technique_trains_alike_in_both_engines(vectorized: ModuleType, fit: ModuleType, name: str) -> None:
+    assert_engines_agree(vectorized, fit, with_techniques(spec(), {name: TECHNIQUES.get(name).example}))
+
+
+@pytest.mark.parametrize("kind", ["adam", "rmsprop", "nadam"])
+def test_optimizers_train_alike_in_both_engines(vectorized: ModuleType, fit: ModuleType, kind: str) -> None:
+    assert_engines_agree(vectorized, fit, spec(optimizer={"kind": kind, "learning_rate": 0.01}))
+
+
+def test_a_convolutional_network_trains_alike(vectorized: ModuleType, fit: ModuleType) -> None:
+    assert_engines_agree(
+        vectorized, fit, spec(DIGITS, model="cnn", techniques={"normalize_inputs": {"kind": "minmax"}})
+    )
+
+
+@pytest.mark.parametrize("techniques", [{}, {"normalize_inputs": {}}])
+def test_a_new_split_per_seed_trains_alike(
+    vectorized: ModuleType, fit: ModuleType, techniques: dict[str, dict[str, Any]]
+) -> None:
+    resplit = CIRCLES.model_copy(update={"split": CIRCLES.split.model_copy(update={"resplit": True})})
+    assert_engines_agree(vectorized, fit, spec(resplit, techniques=techniques))
+
+
+def test_small_steps_of_validation_give_the_same_means(vectorized: ModuleType, fit: ModuleType) -> None:
+    arm = spec().with_training(validation_batch_size=7)
+    assert_engines_agree(vectorized, fit, arm)
+
+
+def test_twenty_epochs_of_sgd_stay_within_1e_5(vectorized: ModuleType, fit: ModuleType) -> None:
+    arm = spec(epochs=20)
+    for ours, seed in zip(trained(vectorized, arm), SEEDS, strict=True):
+        assert_same_history(ours, fit.train("arm", arm, seed, {}, jit=True), 1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits_in_any_company(vectorized: ModuleType) -> None:
+    arm = spec(techniques={"dropout": {"rate": 0.3}})
+    together, alone = trained(vectorized, arm, (3, 5))[1], trained(vectorized, arm, (5,))[0]
+    for name in together.history:
+        np.testing.assert_array_equal(together.history[name], alone.history[name])
+    for name, weights in together.weights.items():
+        np.testing.assert_array_equal(weights, alone.weights[name])
+
+
+def test_a_stopped_seed_changes_nothing_for_the_other(vectorized: ModuleType) -> None:
+    stopping = {"early_stopping": {"monitor": "loss", "patience": 1, "min_delta": 0.02}}
+    several = trained(vectorized, spec(epochs=30, techniques=stopping), (0, 1, 2), width=3)
+    epochs = [one.record.epochs for one in several]
+    assert len(set(epochs)) > 1
+    plain = trained(vectorized, spec(epochs=30), (0, 1, 2), width=3)
+    for one, other in zip(several, plain, strict=True):
+        np.testing.assert_array_equal(one.history["loss"], other.history["loss"][: one.record.epochs])
+
+
+def test_the_best_weights_are_restored(vectorized: ModuleType) -> None:
+    stopping = {"early_stopping": {"monitor": "val_loss", "patience": 2, "restore_best_weights": True}}
+    arm = spec(epochs=40, optimizer={"kind": "sgd", "learning_rate": 2.0, "momentum": 0.9}, techniques=stopping)
+    for one in trained(vectorized, arm):
+        assert one.record.best is not None
+        assert one.record.scores == one.record.best.scores
+
+
+def test_a_rate_of_a_million_is_recorded_as_diverged(vectorized: ModuleType) -> None:
+    arm = spec(epochs=10, optimizer={"kind": "sgd", "learning_rate": 1e6})
+    assert [one.record.status for one in trained(vectorized, arm)] == ["diverged", "diverged"]
+
+
+def test_training_goes_on_from_a_checkpoint_to_the_same_bits(vectorized: ModuleType, tmp_path: pathlib.Path) -> None:
+    from betterdl_cli.training.checkpoint import Checkpoint
+
+    class StopError(Exception):
+        pass
+
+    arm = spec(epochs=12, techniques={"dropout": {"rate": 0.3}})
+    undisturbed = trained(vectorized, arm)
+    heard: list[int] = []
+
+    def interrupt(epochs: int) -> None:
+        heard.append(epochs)
+        if epochs >= 5:
+            raise StopError
+
+    from betterdl_cli.training.backends.base import backend_named
+
+    group = vectorized.Group("arm", arm, SEEDS, backend_named("tensorflow"), 2)
+    with pytest.raises(StopError):
+        list(group.train({}, interrupt, Checkpoint(tmp_path / "state.npz", "one", every=0.0)))
+    stored = Checkpoint(tmp_path / "state.npz", "one").load(group.program.initial(*_weights(group)))
+    assert stored is not None
+    assert 0 < stored.epochs <= heard[-1]
+    continued = trained(vectorized, arm, checkpoint=Checkpoint(tmp_path / "state.npz", "one"))
+    for before, after in zip(undisturbed, continued, strict=True):
+        np.testing.assert_array_equal(before.history["loss"], after.history["loss"])
+        for name, weights in before.weights.items():
+            np.testing.assert_array_equal(weights, after.weights[name])
+
+
+def _weights(group: Any) -> tuple[list[Any], list[Any]]:
+    state = group._initial
+    return state["trainable"], state["other"]
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> None:
+    from betterdl_cli.training.checkpoint import Checkpoint, Progress
+
+    checkpoint = Checkpoint(tmp_path / "state.npz", "one", every=0.0)
+    for epochs in (1, 2):
+        state = {"weights": [np.full(2, epochs, np.float32)]}
+        checkpoint._next = 0.0
+        checkpoint.save(lambda state=state, epochs=epochs: Progress(state, epochs, np.zeros((epochs, 1, 2)), 0.0))
+    whole = (tmp_path / "state.npz").read_bytes()
+    (tmp_path / "state.npz").write_bytes(whole[: len(whole) // 2])
+    found = checkpoint.load({"weights": [np.zeros(2, np.float32)]})
+    assert found is not None
+    assert found.epochs == 1
+
+
+def test_a_checkpoint_of_another_training_is_not_loaded(tmp_path: pathlib.Path) -> None:
+    from betterdl_cli.training.checkpoint import Checkpoint, Progress
+
+    state = {"weights": [np.zeros(2, np.float32)]}
+    first = Checkpoint(tmp_path / "state.npz", "one", every=0.0)
+    first._next = 0.0
+    first.save(lambda: Progress(state, 1, np.zeros((1, 1, 2)), 0.0))
+    assert Checkpoint(tmp_path / "state.npz", "two").load(state) is None
