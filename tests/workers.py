@@ -12,19 +12,23 @@ from typing import Any
 from betterdl_cli.training.supervisor import Worker
 
 
-@functools.cache
 def shared_worker() -> Worker:
     """A ready worker; do not end it."""
+    return _started()[0]
+
+
+def environment() -> dict[str, Any]:
+    """What the shared worker trains in."""
+    return _started()[1]
+
+
+@functools.cache
+def _started() -> tuple[Worker, dict[str, Any]]:
     descriptor, log = tempfile.mkstemp(prefix="bdl-test-worker-")
     os.close(descriptor)
     worker = Worker("cpu", 1, pathlib.Path(log))
     atexit.register(worker.close)
-    return worker
-
-
-@functools.cache
-def environment() -> dict[str, Any]:
-    return shared_worker().wait_until_ready()
+    return worker, worker.wait_until_ready()
 
 
 class BorrowedWorker:

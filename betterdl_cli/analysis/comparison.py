@@ -28,6 +28,8 @@ class Spread:
         if not values:
             return None
         array = np.array(list(values.values()), dtype=np.float64)
+        if array.min() == array.max():  # numpy's mean of equal numbers is not quite that number
+            return cls(array.size, float(array[0]), 0.0 if array.size > 1 else None, float(array[0]), float(array[0]))
         sd = float(array.std(ddof=1)) if array.size > 1 else None
         return cls(array.size, float(array.mean()), sd, float(array.min()), float(array.max()))
 

@@ -75,7 +75,7 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
     plan = directory.plan_for(loaded.experiment, loaded.arms)
     kept = len(plan.seeds) * len(plan.arms) - len(missing_runs(directory, plan))
     if kept and not quiet:
-        click.echo(f"{directory.path}: {kept} finished runs found and kept", err=True)
+        click.echo(f"{directory.path}: {kept} finished {'run' if kept == 1 else 'runs'} found and kept", err=True)
     try:
         with Progress(plan.metric, quiet=quiet) as progress:
             conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))

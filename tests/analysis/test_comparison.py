@@ -241,3 +241,8 @@ def test_the_same_recipe_differs_by_nothing(stored: Stored) -> None:
 
 def test_of_a_bare_history_nothing_is_known(stored: Stored) -> None:
     assert confounding(arms(stored)[0], bare("h.csv", loss=[1.0])) is None
+
+
+def test_equal_values_have_no_spread_at_all() -> None:
+    spread = Spread.of({0: 0.8, 1: 0.8, 2: 0.8})
+    assert spread == Spread(3, 0.8, 0.0, 0.8, 0.8)
