@@ -68,6 +68,10 @@ class ExperimentDirectory:
     def run_path(self, arm: str, seed: int) -> pathlib.Path:
         return self.arm_path(arm) / f"seed-{seed}"
 
+    def checkpoint_path(self, arm: str) -> pathlib.Path:
+        """The state of a group of seeds in the middle of its training."""
+        return self.arm_path(arm) / ".checkpoint.npz"
+
     @classmethod
     def holding(cls, path: pathlib.Path) -> ExperimentDirectory | None:
         """The experiment in this directory, or None."""

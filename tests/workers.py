@@ -34,7 +34,7 @@ def _started() -> tuple[Worker, dict[str, Any]]:
 class BorrowedWorker:
     """Stands in for :class:`Worker` where a command would start one of its own."""
 
-    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
+    def __init__(self, device: str, threads: int, log: pathlib.Path, engine: str = "fit") -> None:
         assert (device in {"auto", "cpu"}, threads) == (True, 1)
         log.write_bytes(b"")
         self._log = log

@@ -14,6 +14,7 @@ from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED
 if TYPE_CHECKING:
     from betterdl_cli.config.loading import Loaded
     from betterdl_cli.store import ExperimentDirectory
+    from betterdl_cli.training.units import Engine
 
 
 @click.command(name="run", short_help="train a config and compare its arms")
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--runs", "root", type=click.Path(path_type=pathlib.Path), default="runs", show_default=True,
               help="Folder in which the run directory is made.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="The run directory itself.")
+@click.option("--engine", type=click.Choice(["fit", "vectorized"]), default="fit", show_default=True,
+              help="fit: model.fit, run by run; vectorized: ten seeds at once in one program.")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True,
               help="CPU threads of the training process; part of what decides the last bits.")  # fmt: skip
@@ -34,6 +37,7 @@ def command(
     overrides: tuple[str, ...],
     root: pathlib.Path,
     out: pathlib.Path | None,
+    engine: Engine,
     device: str,
     threads: int,
     smoke: bool,
@@ -56,7 +60,7 @@ def command(
     if dry_run:
         _show_plan(loaded, directory, as_json)
         return
-    options = Options(device=device, threads=threads, allow_mixed=allow_mixed)
+    options = Options(engine=engine, device=device, threads=threads, allow_mixed=allow_mixed)
     with directory.locked():
         summary = _train_and_report(loaded, directory, options, as_json)
     if as_json:

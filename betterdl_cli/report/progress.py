@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +32,7 @@ class Progress:
         self._console = console(stderr=True)
         self._bar: Any = None
         self._runs = self._ended = self._epochs_before = self._epochs_of_run = 0
+        self._seeds = 1
         self._task: Any = None
         self.records: list[RunRecord] = []
 
@@ -68,14 +70,26 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, description=f"run {self._ended + 1}/{self._runs}: {arm}, seed {seed}")
 
-    def epochs_done(self, epochs: int) -> None:
+        self._seeds = 1
+
+    def group_begins(self, arm: str, seeds: Sequence[int], epochs: int) -> None:
+        self._epochs_of_run, self._seeds = epochs, len(seeds)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._epochs_before + epochs)
+            text = (
+                f"runs {self._ended + 1}–{self._ended + len(seeds)} of {self._runs}: {arm}, {len(seeds)} seeds at once"
+            )
+            self._bar.update(self._task, description=text)
+
+    def epochs_done(self, epochs: int) -> None:
+        """``epochs`` of the run, or of every run of the group."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._epochs_before + epochs * self._seeds)
 
     def run_ends(self, record: RunRecord) -> None:
         self.records.append(record)
         self._ended += 1
         self._epochs_before += self._epochs_of_run
-        self.epochs_done(0)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._epochs_before)
         if not self._quiet:
             self._console.print(f"[{self._ended}/{self._runs}] {run_line(record, self._metric)}", markup=False)

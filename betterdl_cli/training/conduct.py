@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from betterdl_cli.expand import Arm
 from betterdl_cli.record import RunRecord
 from betterdl_cli.store import ENVIRONMENT, ExperimentDirectory, Plan
 from betterdl_cli.training.supervisor import Worker, WorkerDiedError
+from betterdl_cli.training.units import WIDTH, Engine, Unit, units
 
 COMPARABLE = ("engine", "backend", "device", "threads", "jit_compile", "machine", "versions")
 
@@ -23,6 +24,7 @@ COMPARABLE = ("engine", "backend", "device", "threads", "jit_compile", "machine"
 class Options:
     """How to train; nothing here is part of the experiment's identity."""
 
+    engine: Engine = "fit"
     device: str = "auto"
     threads: int = 1
     allow_mixed: bool = False
@@ -33,6 +35,7 @@ class Listener(Protocol):
 
     def begin(self, runs: int, epochs: int) -> None: ...
     def run_begins(self, arm: str, seed: int, epochs: int) -> None: ...
+    def group_begins(self, arm: str, seeds: Sequence[int], epochs: int) -> None: ...
     def epochs_done(self, epochs: int) -> None: ...
     def run_ends(self, record: RunRecord) -> None: ...
 
@@ -69,7 +72,7 @@ def conduct(
     log = directory.path / ".worker.log"
     worker: Worker | None = None
     try:
-        worker = Worker(options.device, options.threads, log)
+        worker = Worker(options.device, options.threads, log, options.engine)
         check_data()
         environment = worker.wait_until_ready()
         if not options.allow_mixed:
@@ -80,13 +83,12 @@ def conduct(
             {"schema": "bdl.environment/1", **environment, "git_commit": _git_commit()},
         )
         listener.begin(len(todo), sum(arm.spec.training.epochs for _, arm in todo))
-        for number, (seed, arm) in enumerate(todo, start=1):
-            listener.run_begins(arm.id, seed, arm.spec.training.epochs)
-            record, alive = _train_one(worker, directory, arm, seed, experiment.store, environment, listener)
-            listener.run_ends(record)
-            if not alive and number < len(todo):
+        work = units(todo, options.engine)
+        for number, unit in enumerate(work, start=1):
+            alive = _train_unit(worker, directory, unit, experiment.store, options, environment, listener)
+            if not alive and number < len(work):
                 worker.close()
-                worker = Worker(options.device, options.threads, log)
+                worker = Worker(options.device, options.threads, log, options.engine)
                 worker.wait_until_ready()
     finally:
         if worker is not None:
@@ -94,39 +96,49 @@ def conduct(
         log.unlink(missing_ok=True)  # an interrupt may come before there is a worker to close
 
 
-def _train_one(
+def _train_unit(
     worker: Worker,
     directory: ExperimentDirectory,
-    arm: Arm,
-    seed: int,
+    unit: Unit,
     store: Store,
+    options: Options,
     environment: dict[str, Any],
     listener: Listener,
-) -> tuple[RunRecord, bool]:
-    """The record of one run, and whether the worker is still alive."""
+) -> bool:
+    """Train one run or group and store what failed of it; whether the worker is still alive."""
+    arm, seeds = unit
+    epochs = arm.spec.training.epochs
     request = {
         "arm": arm.id,
-        "seed": seed,
         "spec": arm.spec.to_json(),
         "directory": str(directory.path.absolute()),
         "store": store.model_dump(),
+        **({"seed": seeds[0]} if options.engine == "fit" else {"seeds": list(seeds), "width": WIDTH}),
     }
-    error, alive = "", True
+    if options.engine == "fit":
+        listener.run_begins(arm.id, seeds[0], epochs)
+    else:
+        listener.group_begins(arm.id, seeds, epochs)
+    left, error, alive = list(seeds), "", True
     try:
         for message in worker.train(request):
             if message["event"] == "epoch":
                 listener.epochs_done(message["epochs"])
             elif message["event"] == "finished":
-                return RunRecord.model_validate_json(json.dumps(message["record"])), True
-            else:
+                record = RunRecord.model_validate_json(json.dumps(message["record"]))
+                left.remove(record.seed)
+                listener.run_ends(record)
+            elif message["event"] == "failed":
                 error = message["error"]
     except WorkerDiedError as death:
         error, alive = f"the training process died: {death}", False
-    record = RunRecord(
-        arm=arm.id, seed=seed, spec=arm.spec.digest, status="failed", error=error, environment=environment
-    )
-    directory.write_failure(record, worker.log_tail() + "\n")
-    return record, alive
+    for seed in left:
+        record = RunRecord(
+            arm=arm.id, seed=seed, spec=arm.spec.digest, status="failed", error=error, environment=environment
+        )
+        directory.write_failure(record, worker.log_tail() + "\n")
+        listener.run_ends(record)
+    return alive
 
 
 def _refuse_mixed(directory: ExperimentDirectory, plan: Plan, environment: dict[str, Any]) -> None:

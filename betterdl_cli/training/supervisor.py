@@ -22,7 +22,7 @@ class WorkerDiedError(Exception):
 class Worker:
     """One training process; :meth:`close` it."""
 
-    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
+    def __init__(self, device: str, threads: int, log: pathlib.Path, engine: str = "fit") -> None:
         """Start the process without waiting for it; what it prints goes to ``log``."""
         self._log_path = log
         self._log_start = 0
@@ -38,6 +38,7 @@ class Worker:
                         str(write_end),
                         device,
                         str(threads),
+                        engine,
                     ],
                     stdin=subprocess.PIPE,
                     stdout=output,
@@ -77,7 +78,9 @@ class Worker:
         return environment
 
     def train(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Hand over one run and yield its messages; the last one is 'finished' or 'failed'.
+        """Hand over one run, or a group of seeds, and yield its messages.
+
+        The last one is 'failed', or 'finished' for a run and 'done' for a group.
 
         Raises :class:`WorkerDiedError`.
         """
@@ -91,7 +94,7 @@ class Worker:
         while True:
             message = self._next()
             yield message
-            if message["event"] in {"finished", "failed"}:
+            if message["event"] in {"failed", "done" if "seeds" in request else "finished"}:
                 return
 
     def log_tail(self) -> str:

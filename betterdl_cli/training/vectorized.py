@@ -26,15 +26,9 @@ from betterdl_cli.training.data import Parts, load_parts, load_table, targets_of
 from betterdl_cli.training.outcome import FINGERPRINTED_EPOCHS, Ending, Trained, Untrained, conclude
 from betterdl_cli.training.program import Data, Layout, Program, State
 
-WIDTH = 10
 CHUNK_SECONDS = 1.0
 BUFFER_EPOCHS = 250  # at most this many epochs per call
 BUFFER_NUMBERS = 4_000_000  # at most this many row numbers per call
-
-
-def groups(seeds: Sequence[int], width: int) -> list[tuple[int, ...]]:
-    """Seeds in groups of at most ``width``, in order."""
-    return [tuple(seeds[start : start + width]) for start in range(0, len(seeds), width)]
 
 
 @dataclass(frozen=True)

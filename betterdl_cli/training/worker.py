@@ -1,4 +1,4 @@
-"""The process that trains: ``python -m betterdl_cli.training.worker FD DEVICE THREADS``.
+"""The process that trains: ``python -m betterdl_cli.training.worker FD DEVICE THREADS ENGINE``.
 
 Reads one JSON request per line from standard input, writes one JSON message per line to file descriptor FD.
 What it prints goes to its log. It ends when its standard input ends, so it never outlives its parent.
@@ -18,7 +18,15 @@ import threading
 import time
 import traceback
 from importlib.metadata import version
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from betterdl_cli.spec import ArmSpec, canonical_digest
+from betterdl_cli.store import ExperimentDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from betterdl_cli.training.outcome import Trained
 
 REPORT_EVERY = 0.1  # seconds between messages about epochs
 PR_SET_PDEATHSIG = 1  # Linux: be killed when the parent dies, even while a C library holds the interpreter
@@ -30,7 +38,7 @@ def main(arguments: list[str]) -> None:
     requests = _die_with_parent()
     messages = os.fdopen(int(arguments[0]), "w", encoding="utf-8", buffering=1)
     try:
-        environment = set_up_tensorflow(arguments[1], int(arguments[2]))
+        environment = set_up_tensorflow(arguments[1], int(arguments[2]), *arguments[3:])
     except DeviceError as error:
         _send(messages, event="refused", message=str(error))
         return
@@ -38,7 +46,10 @@ def main(arguments: list[str]) -> None:
     while True:
         request = requests.get()
         try:
-            _train(request, environment, messages)
+            if "seeds" in request:
+                _train_group(request, environment, messages)
+            else:
+                _train(request, environment, messages)
         except Exception as error:
             traceback.print_exc()
             sys.stderr.flush()
@@ -65,7 +76,7 @@ class DeviceError(RuntimeError):
     """The device asked for is not there."""
 
 
-def set_up_tensorflow(device: str, threads: int) -> dict[str, Any]:
+def set_up_tensorflow(device: str, threads: int, engine: str = "fit") -> dict[str, Any]:
     """Choose the device ('cpu', 'gpu' or 'auto') and pin the threads, before anything is computed.
 
     Returns what decides the bits beside the spec and the seed. Raises :class:`DeviceError`.
@@ -91,13 +102,14 @@ def set_up_tensorflow(device: str, threads: int) -> dict[str, Any]:
         tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.experimental.enable_op_determinism()
+    if engine == "fit":  # XLA on CPU is deterministic by itself, and refuses max pooling under this switch
+        tf.config.experimental.enable_op_determinism()
     return {
-        "engine": "fit",
+        "engine": engine,
         "backend": "tensorflow",
         "device": used,
         "threads": threads,
-        "jit_compile": False,
+        "jit_compile": engine != "fit",
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
@@ -106,10 +118,33 @@ def set_up_tensorflow(device: str, threads: int) -> dict[str, Any]:
 
 
 def _train(request: dict[str, Any], environment: dict[str, Any], messages: IO[str]) -> None:
-    from betterdl_cli.spec import ArmSpec
-    from betterdl_cli.store import ExperimentDirectory
+    """One run by engine ``fit``; answers 'finished'."""
     from betterdl_cli.training.fit import train
 
+    spec = ArmSpec.from_json(request["spec"])
+    trained = train(request["arm"], spec, request["seed"], environment, _reporter(messages))
+    _store(request, trained, messages)
+
+
+def _train_group(request: dict[str, Any], environment: dict[str, Any], messages: IO[str]) -> None:
+    """A group of seeds by engine ``vectorized``; answers 'finished' for each, then 'done'."""
+    from betterdl_cli.training.backends.base import backend_named
+    from betterdl_cli.training.checkpoint import Checkpoint
+    from betterdl_cli.training.vectorized import Group
+
+    directory, spec = ExperimentDirectory(pathlib.Path(request["directory"])), ArmSpec.from_json(request["spec"])
+    seeds = tuple(request["seeds"])
+    group = Group(request["arm"], spec, seeds, backend_named("tensorflow"), request["width"])
+    identity = canonical_digest([spec.digest, list(seeds), request["width"], environment])
+    checkpoint = Checkpoint(directory.checkpoint_path(request["arm"]), identity)
+    for trained in group.train(environment, _reporter(messages), checkpoint):
+        _store(request, trained, messages)
+    checkpoint.remove()
+    _send(messages, event="done")
+
+
+def _reporter(messages: IO[str]) -> Callable[[int], None]:
+    """Tells the parent the number of epochs done, not too often."""
     last = 0.0
 
     def report(epochs: int) -> None:
@@ -118,7 +153,10 @@ def _train(request: dict[str, Any], environment: dict[str, Any], messages: IO[st
             last = now
             _send(messages, event="epoch", epochs=epochs)
 
-    trained = train(request["arm"], ArmSpec.from_json(request["spec"]), request["seed"], environment, report)
+    return report
+
+
+def _store(request: dict[str, Any], trained: Trained, messages: IO[str]) -> None:
     arrays = {}
     if request["store"]["predictions"]:
         arrays["predictions"] = trained.predictions

@@ -28,7 +28,7 @@ class Stage:
         self.check_data: Callable[[], None] = lambda: None
         monkeypatch.setattr(conducting, "Worker", self.start)
 
-    def start(self, device: str, threads: int, log: pathlib.Path) -> "ActingWorker":
+    def start(self, device: str, threads: int, log: pathlib.Path, engine: str) -> "ActingWorker":
         self.workers.append(ActingWorker(self, log))
         self.heard.append("worker starts")
         return self.workers[-1]
