@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ def bdl(*words: object, answer: str = "") -> Result:
     with (
         mock.patch.object(sys, "argv", ["bdl", *map(str, words)]),
         mock.patch.object(sys, "stdin", io.StringIO(answer)),
+        mock.patch.object(os, "_exit", sys.exit),  # how an interrupted command ends
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
