@@ -9,7 +9,8 @@ from betterdl_cli.analysis.arms import ArmData
 from betterdl_cli.analysis.comparison import confounding, paired_difference, pairing
 from betterdl_cli.analysis.summary import difference_summary, notes
 from betterdl_cli.errors import UsageError, nearest
-from betterdl_cli.spec import Json
+from betterdl_cli.record import COMPARABLE
+from betterdl_cli.spec import Json, show
 from betterdl_cli.tasks import higher_is_better
 
 SCHEMA = "bdl.compare/1"
@@ -114,6 +115,7 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
     bare = any(data.arm is None for data in arms.values())
     counts = [] if bare else [row["n_pairs"] for row in comparisons]
     said = notes(arms, counts, validation_is_test=validation_is_test)
+    said += [sentence for pair in pairs for sentence in _trained_differently(pair)]
     if bare:
         said.append("A history file is one run, and no evidence: another seed can turn the difference round.")
     return {
@@ -124,6 +126,25 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
         "notes": list(dict.fromkeys(said)),
         "pictures": [],
     }
+
+
+def _trained_differently(pair: Pair) -> list[str]:
+    before, after = pair.baseline.records, pair.candidate.records
+    changed: dict[str, None] = {}
+    for seed in sorted(set(before) & set(after)):
+        if before[seed].finished and after[seed].finished:
+            old, new = before[seed].environment, after[seed].environment
+            words = (
+                f"{key} {show(old.get(key))} → {show(new.get(key))}"
+                for key in COMPARABLE
+                if old.get(key) != new.get(key)
+            )
+            changed.update(dict.fromkeys(words))
+    if not changed:
+        return []
+    return [
+        f"{' and '.join(pair.names)} were trained differently ({', '.join(changed)}): that may make a difference too."
+    ]
 
 
 def _sides(pair: Pair) -> dict[str, ArmData]:

@@ -12,12 +12,10 @@ from betterdl_cli import files
 from betterdl_cli.config.experiment import Experiment, Store
 from betterdl_cli.errors import UsageError
 from betterdl_cli.expand import Arm
-from betterdl_cli.record import RunRecord
+from betterdl_cli.record import COMPARABLE, RunRecord
 from betterdl_cli.store import ENVIRONMENT, ExperimentDirectory, Plan
 from betterdl_cli.training.supervisor import Worker, WorkerDiedError
 from betterdl_cli.training.units import WIDTH, Engine, Unit, units
-
-COMPARABLE = ("engine", "backend", "device", "threads", "jit_compile", "machine", "versions")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored import Stored, config_with
+from stored import ENVIRONMENT, Stored, config_with
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.pairs import Pair, common_metric, comparison_document, refuse_confounded
@@ -154,6 +154,17 @@ def test_arms_of_the_same_name_are_told_apart(stored: Stored, tmp_path: pathlib.
     assert [found["comparisons"][0]["baseline"], found["comparisons"][0]["candidate"]] == names
     assert list(found["comparisons"][0]["scores"]) == names
     assert found["notes"][0].startswith(f"{names[1]} diverged in 1 of 2 seeds")
+
+
+def test_runs_trained_differently_are_told(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path)
+    stored.add("control", [0.8, 0.8])
+    stored.add_run("dropout", 0)
+    stored.add_run("dropout", 1, environment={**ENVIRONMENT, "threads": 2, "versions": {"keras": "3.16"}})
+    assert document(own_pair(stored))["notes"][1:] == [
+        "control and dropout were trained differently (threads 1 → 2, versions {keras: 3.15.1, tensorflow: 2.21.0} → "
+        "{keras: 3.16}): that may make a difference too."
+    ]
 
 
 def test_two_bare_histories_are_no_evidence() -> None:

@@ -35,7 +35,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
 class NoWorker:
     """Stands where no training may happen."""
 
-    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
+    def __init__(self, *arguments: Any) -> None:
         pass
 
     def close(self) -> None:
@@ -418,8 +418,8 @@ def test_a_directory_of_something_else_is_refused_and_left_alone(config: str) ->
 
 
 class TwoThreads(BorrowedWorker):
-    def __init__(self, device: str, threads: int, log: pathlib.Path) -> None:
-        super().__init__(device, 1, log)
+    def __init__(self, device: str, threads: int, *others: Any) -> None:
+        super().__init__(device, 1, *others)
 
     def wait_until_ready(self) -> dict[str, Any]:
         return {**super().wait_until_ready(), "threads": 2}
