@@ -1,5 +1,5 @@
 """``python -m betterdl_cli`` is ``bdl``."""
 
-from betterdl_cli.cli import main
+from betterdl_cli.cli import program
 
-main()
+program()

@@ -70,7 +70,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of ``bdl``. Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 3 gate, 130 interrupted."""
+    """What ``bdl`` does. Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 3 gate, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show ≥ shows ?
     try:
@@ -91,17 +91,21 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"bdl: {where}{error.strerror or error}", err=True)
         code = EXIT_RUN_FAILED
-    except SystemExit as ending:
-        code = ending.code
-    if code == EXIT_INTERRUPTED:
-        # Python kills itself by SIGINT at its end if an interrupt ever passed through an exec() of an import, even
-        # one that was handled: callers would see a signal instead of this exit code.
-        _flush_and_exit(EXIT_INTERRUPTED)
     sys.exit(code or 0)
 
 
-def _flush_and_exit(code: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(code)
+def program() -> None:
+    """Entry point of the ``bdl`` program: :func:`main`, and a process that ends with its exit code.
+
+    Python kills itself by SIGINT at its end if an interrupt ever passed through an exec() of an import, even one that
+    was handled: callers would see a signal instead of 130.
+    """
+    try:
+        main()
+    except SystemExit as ending:
+        if ending.code != EXIT_INTERRUPTED:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(EXIT_INTERRUPTED)
