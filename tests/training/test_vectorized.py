@@ -1,6 +1,7 @@
 """Engine ``vectorized`` against engine ``fit`` through XLA, from the same specs and seeds."""
 
 import pathlib
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,18 @@ from betterdl_cli.spec import ArmSpec
 from betterdl_cli.techniques.base import TECHNIQUES
 
 SEEDS = (3, 5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_op_determinism() -> Iterator[None]:
+    """As in a worker of this engine; tests of engine ``fit`` in the same process may have switched it on for good."""
+    from tensorflow.python.framework import config
+
+    before = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield
+    if before:
+        config.enable_op_determinism()
 
 
 @pytest.fixture(scope="module")
