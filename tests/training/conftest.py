@@ -5,10 +5,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def engine() -> ModuleType:
-    """The module of engine ``fit``, with TensorFlow imported into this process and made deterministic."""
-    import tensorflow as tf
+    """The module of engine ``fit``, with TensorFlow imported into this process.
 
+    As TensorFlow comes: the switches that a worker throws would hold for every later test of this process.
+    """
     from betterdl_cli.training import fit
 
-    tf.config.experimental.enable_op_determinism()
     return fit
