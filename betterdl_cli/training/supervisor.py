@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +27,13 @@ class Worker:
         """Start the process without waiting for it; what it prints goes to ``log``."""
         self._log_path = log
         self._log_start = 0
+        # TensorFlow's temporary files: a killed process cannot remove them, a killed parent leaves them to the next
+        self._temporary = log.absolute().with_suffix(".tmp")
         read_end, write_end = os.pipe()
         try:
+            shutil.rmtree(self._temporary, ignore_errors=True)
             with log.open("wb") as output:
+                self._temporary.mkdir()
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
@@ -44,16 +49,18 @@ class Worker:
                     stdout=output,
                     stderr=output,
                     pass_fds=(write_end,),
+                    env={**os.environ, "TMPDIR": str(self._temporary)},
                 )
         except OSError as error:
             os.close(read_end)
+            shutil.rmtree(self._temporary, ignore_errors=True)
             raise UsageError(f"cannot start a training process with its log in {log}: {error.strerror}") from error
         finally:
             os.close(write_end)
         self._messages: IO[str] = os.fdopen(read_end, encoding="utf-8")
 
     def close(self) -> None:
-        """End the process at once, whatever it is doing, and remove its log."""
+        """End the process at once, whatever it is doing, and remove its log and temporary files."""
         self._process.kill()
         self._process.wait()
         self._messages.close()
@@ -61,6 +68,7 @@ class Worker:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._log_path.unlink(missing_ok=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     @property
     def pid(self) -> int:

@@ -173,6 +173,31 @@ def _imports_tensorflow(pid: int) -> bool:
     return "tensorflow" in maps.read_text() if maps.exists() else time.sleep(3) is None
 
 
+def test_a_killed_worker_leaves_no_temporary_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "system").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "system"))
+    worker = Worker("cpu", 1, tmp_path / ".worker.log")
+    try:
+        worker.wait_until_ready()
+        assert next(worker.train(long_run(tmp_path)))["event"] == "epoch"  # TensorFlow wrote what autograph generated
+        assert any((tmp_path / ".worker.tmp").iterdir())
+    finally:
+        worker.close()
+    assert [item.name for item in tmp_path.rglob("*")] == ["system"]
+
+
+def test_temporary_files_of_a_worker_whose_parent_was_killed_go_with_the_next_one(tmp_path: pathlib.Path) -> None:
+    left = tmp_path / ".worker.tmp" / "left.py"
+    left.parent.mkdir()
+    left.touch()
+    worker = Worker("cpu", 1, tmp_path / ".worker.log")
+    try:
+        assert left.parent.is_dir()
+        assert not left.exists()
+    finally:
+        worker.close()
+
+
 # ---- a parent that dies ----
 
 
