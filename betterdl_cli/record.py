@@ -11,6 +11,7 @@ from betterdl_cli.spec import Frozen, Json
 # what decides the bits of a run beside its spec and its seed: keys of ``RunRecord.environment``
 COMPARABLE = ("engine", "backend", "device", "threads", "jit_compile", "machine", "versions")
 
+Engine = Literal["fit", "vectorized"]
 Scores = dict[str, dict[str, float | None]]  # part (train, validation, test) -> metric -> value; None: not finite
 
 

@@ -21,7 +21,7 @@ from betterdl_cli.config.experiment import Experiment
 from betterdl_cli.errors import BdlError, UsageError
 from betterdl_cli.expand import Arm
 from betterdl_cli.history import History
-from betterdl_cli.record import RunRecord
+from betterdl_cli.record import Engine, RunRecord
 from betterdl_cli.spec import Frozen
 
 EXPERIMENT, PLAN, ENVIRONMENT, LOCK = "experiment.yaml", "plan.json", "environment.json", ".lock"
@@ -37,8 +37,16 @@ class StoredRun:
     history: History
 
 
+class EngineChoice(Frozen):
+    """Which engine trains all arms. ``width``: seeds at once; ``reasons``: why arms keep it from ``vectorized``."""
+
+    name: Engine
+    width: StrictInt = 1
+    reasons: dict[str, str] = {}
+
+
 class Plan(Frozen):
-    """``plan.json``: the arms and seeds of a stored experiment, and its primary metric."""
+    """``plan.json``: the arms and seeds of a stored experiment, its primary metric, and what trains it."""
 
     name: str
     id: str
@@ -47,6 +55,7 @@ class Plan(Frozen):
     arms: tuple[Arm, ...] = Field(min_length=1)
     smoke: bool
     validation_is_test: bool
+    engine: EngineChoice | None = None
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.id == name)
@@ -68,9 +77,14 @@ class ExperimentDirectory:
     def run_path(self, arm: str, seed: int) -> pathlib.Path:
         return self.arm_path(arm) / f"seed-{seed}"
 
-    def checkpoint_path(self, arm: str) -> pathlib.Path:
+    def checkpoint_path(self, arm: str, first_seed: int) -> pathlib.Path:
         """The state of a group of seeds in the middle of its training."""
-        return self.arm_path(arm) / ".checkpoint.npz"
+        return self.arm_path(arm) / f".checkpoint-{first_seed}.npz"
+
+    def remove_checkpoints(self) -> None:
+        """Call when nothing is left to train: a group whose seeds changed leaves its state behind."""
+        for path in (self.path / "arms").glob("*/.checkpoint-*"):
+            path.unlink(missing_ok=True)
 
     @classmethod
     def holding(cls, path: pathlib.Path) -> ExperimentDirectory | None:
@@ -115,6 +129,7 @@ class ExperimentDirectory:
             arms=tuple(arms),
             smoke=experiment.smoke,
             validation_is_test=experiment.data.split.validation == "test",
+            engine=before.engine if before else None,
         )
 
     def write_plan(self, plan: Plan, experiment: Experiment) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from betterdl_cli.training.setting import Setting
 from betterdl_cli.training.supervisor import Worker
 
 
@@ -26,7 +27,7 @@ def environment() -> dict[str, Any]:
 def _started() -> tuple[Worker, dict[str, Any]]:
     descriptor, log = tempfile.mkstemp(prefix="bdl-test-worker-")
     os.close(descriptor)
-    worker = Worker("cpu", 1, pathlib.Path(log))
+    worker = Worker(Setting(device="cpu"), pathlib.Path(log))
     atexit.register(worker.close)
     return worker, worker.wait_until_ready()
 
@@ -34,8 +35,8 @@ def _started() -> tuple[Worker, dict[str, Any]]:
 class BorrowedWorker:
     """Stands in for :class:`Worker` where a command would start one of its own."""
 
-    def __init__(self, device: str, threads: int, log: pathlib.Path, engine: str = "fit") -> None:
-        assert (device in {"auto", "cpu"}, threads) == (True, 1)
+    def __init__(self, setting: Setting, log: pathlib.Path) -> None:
+        assert (setting.backend, setting.device in {"auto", "cpu"}, setting.threads) == ("tensorflow", True, 1)
         log.write_bytes(b"")
         self._log = log
         environment()
@@ -44,7 +45,7 @@ class BorrowedWorker:
         return environment()
 
     def close(self) -> None:
-        self._log.unlink()
+        self._log.unlink(missing_ok=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(shared_worker(), name)

@@ -14,7 +14,7 @@ from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED
 if TYPE_CHECKING:
     from betterdl_cli.config.loading import Loaded
     from betterdl_cli.store import ExperimentDirectory
-    from betterdl_cli.training.units import Engine
+    from betterdl_cli.training.setting import BackendName, WantedEngine
 
 
 @click.command(name="run", short_help="train a config and compare its arms")
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 @click.option("--runs", "root", type=click.Path(path_type=pathlib.Path), default="runs", show_default=True,
               help="Folder in which the run directory is made.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="The run directory itself.")
-@click.option("--engine", type=click.Choice(["fit", "vectorized"]), default="fit", show_default=True,
-              help="fit: model.fit, run by run; vectorized: ten seeds at once in one program.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["auto", "vectorized", "fit"]), default="auto", show_default=True,
+              help="vectorized: ten seeds at once in one compiled program; fit: Keras's model.fit, run by run; "
+              "auto: vectorized where every arm can be compiled.")  # fmt: skip
+@click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True,
+              help="What Keras computes with; JAX is an extra: pip install 'betterdl-cli[jax]'.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Training processes side by side; changes no number.")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True,
-              help="CPU threads of the training process; part of what decides the last bits.")  # fmt: skip
+              help="CPU threads of each training process; part of what decides the last bits.")  # fmt: skip
 @click.option("--smoke", is_flag=True, help="At most 3 epochs, 2 seeds and 64 rows per part: does it run at all?")
 @click.option("--dry-run", is_flag=True, help="Show arms, differences and work; train nothing.")
 @click.option("--allow-mixed", is_flag=True, help="Continue runs made with other versions, device or threads.")
@@ -37,7 +42,9 @@ def command(
     overrides: tuple[str, ...],
     root: pathlib.Path,
     out: pathlib.Path | None,
-    engine: Engine,
+    engine: WantedEngine,
+    backend: BackendName,
+    jobs: int,
     device: str,
     threads: int,
     smoke: bool,
@@ -54,13 +61,14 @@ def command(
     from betterdl_cli.config.loading import load
     from betterdl_cli.store import ExperimentDirectory
     from betterdl_cli.training.conduct import Options
+    from betterdl_cli.training.setting import Setting
 
     loaded = load(config, overrides, smoke=smoke)
     directory = ExperimentDirectory(out if out is not None else root / loaded.experiment.directory_name)
     if dry_run:
         _show_plan(loaded, directory, as_json)
         return
-    options = Options(engine=engine, device=device, threads=threads, allow_mixed=allow_mixed)
+    options = Options(engine, Setting(backend, device, threads), jobs, allow_mixed)
     with directory.locked():
         summary = _train_and_report(loaded, directory, options, as_json)
     if as_json:
@@ -82,7 +90,7 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
         click.echo(f"{directory.path}: {kept} finished {'run' if kept == 1 else 'runs'} found and kept", err=True)
     try:
         with Progress(plan.metric, quiet=quiet) as progress:
-            conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))
+            plan = conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))
         return write_report(directory, plan)
     except KeyboardInterrupt:
         total = len(plan.seeds) * len(plan.arms)

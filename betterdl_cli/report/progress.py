@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.record import RunRecord
 from betterdl_cli.report.table import console, metric_words, number
+
+if TYPE_CHECKING:
+    from betterdl_cli.expand import Arm
+    from betterdl_cli.training.units import Unit
 
 
 def run_line(record: RunRecord, metric: str) -> str:
@@ -31,9 +35,9 @@ class Progress:
         self._metric, self._quiet = metric, quiet
         self._console = console(stderr=True)
         self._bar: Any = None
-        self._runs = self._ended = self._epochs_before = self._epochs_of_run = 0
-        self._seeds = 1
         self._task: Any = None
+        self._lengths: dict[tuple[str, int], int] = {}  # epochs of every run, by arm and seed
+        self._done: dict[tuple[str, int], int] = {}
         self.records: list[RunRecord] = []
 
     def __enter__(self) -> Progress:
@@ -51,7 +55,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("starting TensorFlow", total=None)
+            self._task = self._bar.add_task("starting", total=None)
         return self
 
     def __exit__(
@@ -60,36 +64,38 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, runs: int, epochs: int) -> None:
-        self._runs = runs
-        if self._bar is not None:
-            self._bar.reset(self._task, total=epochs)
+    def preparing(self) -> None:
+        self._describe("compiling")
 
-    def run_begins(self, arm: str, seed: int, epochs: int) -> None:
-        self._epochs_of_run = epochs
+    def begin(self, todo: Sequence[tuple[int, Arm]]) -> None:
+        self._lengths = {(arm.id, seed): arm.spec.training.epochs for seed, arm in todo}
         if self._bar is not None:
-            self._bar.update(self._task, description=f"run {self._ended + 1}/{self._runs}: {arm}, seed {seed}")
+            self._bar.reset(self._task, total=sum(self._lengths.values()))
 
-        self._seeds = 1
+    def unit_begins(self, unit: Unit) -> None:
+        arm, seeds = unit
+        first = len(self.records) + 1
+        which = f"run {first}" if len(seeds) == 1 else f"runs {first}–{first + len(seeds) - 1}"
+        who = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds at once"
+        self._describe(f"{which} of {len(self._lengths)}: {arm.id}, {who}")
 
-    def group_begins(self, arm: str, seeds: Sequence[int], epochs: int) -> None:
-        self._epochs_of_run, self._seeds = epochs, len(seeds)
-        if self._bar is not None:
-            text = (
-                f"runs {self._ended + 1}–{self._ended + len(seeds)} of {self._runs}: {arm}, {len(seeds)} seeds at once"
-            )
-            self._bar.update(self._task, description=text)
-
-    def epochs_done(self, epochs: int) -> None:
-        """``epochs`` of the run, or of every run of the group."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._epochs_before + epochs * self._seeds)
+    def epochs_done(self, unit: Unit, epochs: int) -> None:
+        """``epochs`` of every run of the unit."""
+        self._advance({(unit[0].id, seed): epochs for seed in unit[1]})
 
     def run_ends(self, record: RunRecord) -> None:
+        run = record.arm, record.seed
         self.records.append(record)
-        self._ended += 1
-        self._epochs_before += self._epochs_of_run
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._epochs_before)
+        self._advance({run: self._lengths[run]})  # it may have stopped early: its share of the bar is done
         if not self._quiet:
-            self._console.print(f"[{self._ended}/{self._runs}] {run_line(record, self._metric)}", markup=False)
+            line = f"[{len(self.records)}/{len(self._lengths)}] {run_line(record, self._metric)}"
+            self._console.print(line, markup=False)
+
+    def _describe(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+
+    def _advance(self, done: dict[tuple[str, int], int]) -> None:
+        self._done |= done
+        if self._bar is not None:
+            self._bar.update(self._task, completed=sum(self._done.values()))

@@ -1,11 +1,11 @@
-"""Train what is missing of an experiment, one run after the other, in a worker process. Imports no Keras."""
+"""Train what is missing of an experiment in worker processes. Imports no Keras."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from betterdl_cli import files
@@ -13,28 +13,29 @@ from betterdl_cli.config.experiment import Experiment, Store
 from betterdl_cli.errors import UsageError
 from betterdl_cli.expand import Arm
 from betterdl_cli.record import COMPARABLE, RunRecord
-from betterdl_cli.store import ENVIRONMENT, ExperimentDirectory, Plan
-from betterdl_cli.training.supervisor import Worker, WorkerDiedError
-from betterdl_cli.training.units import WIDTH, Engine, Unit, units
+from betterdl_cli.store import ENVIRONMENT, EngineChoice, ExperimentDirectory, Plan
+from betterdl_cli.training.crew import Crew, Died, Task
+from betterdl_cli.training.setting import Setting, WantedEngine, with_engine
+from betterdl_cli.training.units import WIDTH, Unit, units
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to train; nothing here is part of the experiment's identity."""
+    """How to train; nothing here is part of the experiment's identity. ``jobs``: workers side by side."""
 
-    engine: Engine = "fit"
-    device: str = "auto"
-    threads: int = 1
+    engine: WantedEngine = "auto"
+    setting: Setting = field(default_factory=Setting)
+    jobs: int = 1
     allow_mixed: bool = False
 
 
 class Listener(Protocol):
     """Hears how the training goes on."""
 
-    def begin(self, runs: int, epochs: int) -> None: ...
-    def run_begins(self, arm: str, seed: int, epochs: int) -> None: ...
-    def group_begins(self, arm: str, seeds: Sequence[int], epochs: int) -> None: ...
-    def epochs_done(self, epochs: int) -> None: ...
+    def preparing(self) -> None: ...
+    def begin(self, todo: Sequence[tuple[int, Arm]]) -> None: ...
+    def unit_begins(self, unit: Unit) -> None: ...
+    def epochs_done(self, unit: Unit, epochs: int) -> None: ...
     def run_ends(self, record: RunRecord) -> None: ...
 
 
@@ -56,23 +57,25 @@ def conduct(
     options: Options,
     listener: Listener,
     check_data: Callable[[], None],
-) -> None:
-    """Train every missing run and store it. ``check_data`` runs while the worker starts; what it raises is raised.
+) -> Plan:
+    """Train every missing run and store it; the plan with the engine that was chosen.
 
-    Raises :class:`UsageError` when the runs would not be comparable with those already there. Nothing is stored
-    before these checks.
+    ``check_data`` runs while the workers start; what it raises is raised. Raises :class:`UsageError` when the runs
+    would not be comparable with those already there, or cannot be trained as asked. Nothing is stored before these
+    checks.
     """
     todo = missing_runs(directory, plan)
     if not todo:
         check_data()
         directory.write_plan(plan, experiment)
-        return
-    log = directory.path / ".worker.log"
-    worker: Worker | None = None
-    try:
-        worker = Worker(options.device, options.threads, log, options.engine)
+        return plan
+    options.setting.require_backend()
+    with Crew(options.setting, options.jobs, directory.path) as crew:
         check_data()
-        environment = worker.wait_until_ready()
+        environment = crew.wait_until_ready()
+        choice = _choose_engine(crew, directory, plan, todo, options, listener)
+        plan = plan.model_copy(update={"engine": choice})
+        environment = with_engine(environment, choice.name)
         if not options.allow_mixed:
             _refuse_mixed(directory, plan, environment)
         directory.write_plan(plan, experiment)
@@ -80,63 +83,124 @@ def conduct(
             directory.path / ENVIRONMENT,
             {"schema": "bdl.environment/1", **environment, "git_commit": _git_commit()},
         )
-        listener.begin(len(todo), sum(arm.spec.training.epochs for _, arm in todo))
-        work = units(todo, options.engine)
-        for number, unit in enumerate(work, start=1):
-            alive = _train_unit(worker, directory, unit, experiment.store, options, environment, listener)
-            if not alive and number < len(work):
-                worker.close()
-                worker = Worker(options.device, options.threads, log, options.engine)
-                worker.wait_until_ready()
-    finally:
-        if worker is not None:
-            worker.close()
-        log.unlink(missing_ok=True)  # an interrupt may come before there is a worker to close
+        listener.begin(todo)
+        trainer = _Trainer(crew, directory, experiment.store, environment, listener)
+        while todo:
+            todo = trainer.train(units(todo, choice.name, choice.width), choice)
+            if todo:  # memory ran out: again with fewer seeds at once
+                choice = choice.model_copy(update={"width": choice.width // 2})
+                plan = plan.model_copy(update={"engine": choice})
+                directory.write_plan(plan, experiment)
+    directory.remove_checkpoints()
+    return plan
 
 
-def _train_unit(
-    worker: Worker,
+def _choose_engine(
+    crew: Crew,
     directory: ExperimentDirectory,
-    unit: Unit,
-    store: Store,
+    plan: Plan,
+    todo: Sequence[tuple[int, Arm]],
     options: Options,
-    environment: dict[str, Any],
     listener: Listener,
-) -> bool:
-    """Train one run or group and store what failed of it; whether the worker is still alive."""
-    arm, seeds = unit
-    epochs = arm.spec.training.epochs
-    request = {
-        "arm": arm.id,
-        "spec": arm.spec.to_json(),
-        "directory": str(directory.path.absolute()),
-        "store": store.model_dump(),
-        **({"seed": seeds[0]} if options.engine == "fit" else {"seeds": list(seeds), "width": WIDTH}),
+) -> EngineChoice:
+    """The engine of all arms: ``vectorized`` where every arm can be trained by it, unless told otherwise.
+
+    Finished runs decide before anything else, so that more seeds can be added. Raises :class:`UsageError` when
+    ``vectorized`` was asked for and is not possible.
+    """
+    before = plan.engine
+    finished = {
+        run.record.environment.get("engine")
+        for runs in directory.runs(plan).values()
+        for run in runs.values()
+        if run.record.finished
     }
-    if options.engine == "fit":
-        listener.run_begins(arm.id, seeds[0], epochs)
-    else:
-        listener.group_begins(arm.id, seeds, epochs)
-    left, error, alive = list(seeds), "", True
-    try:
-        for message in worker.train(request):
-            if message["event"] == "epoch":
-                listener.epochs_done(message["epochs"])
-            elif message["event"] == "finished":
-                record = RunRecord.model_validate_json(json.dumps(message["record"]))
-                left.remove(record.seed)
-                listener.run_ends(record)
-            elif message["event"] == "failed":
-                error = message["error"]
-    except WorkerDiedError as death:
-        error, alive = f"the training process died: {death}", False
-    for seed in left:
-        record = RunRecord(
-            arm=arm.id, seed=seed, spec=arm.spec.digest, status="failed", error=error, environment=environment
-        )
-        directory.write_failure(record, worker.log_tail() + "\n")
-        listener.run_ends(record)
-    return alive
+    if options.engine == "fit" or (options.engine == "auto" and finished == {"fit"}):
+        return before if before and before.name == "fit" else EngineChoice(name="fit")
+    listener.preparing()
+    width = before.width if before and before.name == "vectorized" else WIDTH
+    first = {unit[0].id: unit for unit in reversed(units(todo, "vectorized", width))}
+    sizes = {"width": width, "memory": crew.memory}
+    tasks = [
+        Task({"do": "prepare", "arm": arm.id, "spec": arm.spec.to_json(), "seeds": seeds, **sizes}, (arm, seeds))
+        for arm, seeds in (first[arm.id] for arm in plan.arms if arm.id in first)
+    ]
+    widths, reasons = [width], {}
+    for task, answer in crew.work(tasks):
+        arm = task.unit[0].id
+        if isinstance(answer, Died):
+            reasons[arm] = f"the training process died while compiling it: {answer.how}"
+        elif answer["event"] in {"refused", "failed"}:
+            reasons[arm] = answer["error"]
+        elif answer["event"] == "prepared":
+            widths.append(answer["width"])
+    if reasons and options.engine == "vectorized":
+        listed = "".join(f"\n  {arm}: {why}" for arm, why in reasons.items())
+        raise UsageError(f"engine vectorized cannot train every arm (--engine auto would use fit):{listed}")
+    return EngineChoice(name="fit", reasons=reasons) if reasons else EngineChoice(name="vectorized", width=min(widths))
+
+
+@dataclass
+class _Trainer:
+    """Hands units to the crew and stores what failed of them."""
+
+    crew: Crew
+    directory: ExperimentDirectory
+    store: Store
+    environment: dict[str, Any]
+    listener: Listener
+
+    def train(self, work: Sequence[Unit], choice: EngineChoice) -> list[tuple[int, Arm]]:
+        """Train all units; what is left because memory ran out with several seeds at once."""
+        left, starved = {_key(unit): list(unit[1]) for unit in work}, []
+        for task, answer in self.crew.work([Task(self._request(unit, choice), unit) for unit in work]):
+            seeds = left[_key(task.unit)]
+            if isinstance(answer, Died):
+                error, out_of_memory, log = f"the training process died: {answer.how}", answer.out_of_memory, answer.log
+            elif answer["event"] == "failed":
+                error, out_of_memory, log = answer["error"], answer["out_of_memory"], answer["log"]
+            else:
+                self._hear(task.unit, answer, seeds)
+                continue
+            if out_of_memory and choice.width > 1:
+                starved += [task.unit, *(recalled.unit for recalled in self.crew.recall())]
+            else:
+                self._fail(task.unit[0], seeds, error, log)
+        return [(seed, unit[0]) for unit in starved for seed in left[_key(unit)]]
+
+    def _request(self, unit: Unit, choice: EngineChoice) -> dict[str, Any]:
+        arm, seeds = unit
+        return {
+            "do": "fit" if choice.name == "fit" else "group",
+            "arm": arm.id,
+            "spec": arm.spec.to_json(),
+            "seeds": seeds,
+            "width": choice.width,
+            "directory": str(self.directory.path.absolute()),
+            "store": self.store.model_dump(),
+        }
+
+    def _hear(self, unit: Unit, message: dict[str, Any], left: list[int]) -> None:
+        if message["event"] == "begins":
+            self.listener.unit_begins(unit)
+        elif message["event"] == "epoch":
+            self.listener.epochs_done(unit, message["epochs"])
+        elif message["event"] == "finished":
+            record = RunRecord.model_validate_json(json.dumps(message["record"]))
+            left.remove(record.seed)
+            self.listener.run_ends(record)
+
+    def _fail(self, arm: Arm, seeds: Sequence[int], error: str, log: str) -> None:
+        for seed in seeds:
+            record = RunRecord(
+                arm=arm.id, seed=seed, spec=arm.spec.digest, status="failed", error=error, environment=self.environment
+            )
+            self.directory.write_failure(record, log + "\n")
+            self.listener.run_ends(record)
+
+
+def _key(unit: Unit) -> tuple[str, tuple[int, ...]]:
+    return unit[0].id, unit[1]
 
 
 def _refuse_mixed(directory: ExperimentDirectory, plan: Plan, environment: dict[str, Any]) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
 
 from betterdl_cli.history import History
-from betterdl_cli.seeds import epoch_order
 from betterdl_cli.spec import ArmSpec
 from betterdl_cli.training.build import build_model
 from betterdl_cli.training.controllers import (
@@ -24,8 +19,9 @@ from betterdl_cli.training.controllers import (
     StopWhenNotFinite,
     controller_callbacks,
 )
-from betterdl_cli.training.data import Part, Parts, load_parts
-from betterdl_cli.training.outcome import BEST_BY, FINGERPRINTED_EPOCHS, Ending, Trained, Untrained, conclude
+from betterdl_cli.training.data import Parts, load_parts
+from betterdl_cli.training.feed import training_batches, validation_batches
+from betterdl_cli.training.outcome import BEST_BY, Ending, Trained, Untrained, conclude
 
 
 def train(
@@ -37,13 +33,15 @@ def train(
     *,
     jit: bool = False,
 ) -> Trained:
-    """Train one run from its spec and seed. ``report`` hears the number of epochs done; ``jit`` as in build_model.
+    """Train one run from its spec and seed. ``report`` hears the number of epochs done; ``jit`` as in build_model
+    (on backends other than TensorFlow always).
 
     Raises :class:`betterdl_cli.training.data.SplitError`, and whatever Keras raises.
     """
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)  # for what takes no seed of its own; everything of ours does
     parts = load_parts(spec.data, seed)
+    jit = jit or keras.backend.backend() != "tensorflow"
     model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes, jit=jit)
     before = Untrained.of(model, parts, spec)
     orders: list[str] = []
@@ -73,43 +71,17 @@ def _fit(
 ) -> History:
     training = spec.training
     steps = math.ceil(parts.train.rows / training.batch_size)
-    model.steps_per_execution = steps  # a number that does not divide them would train more of them
-    validation = None
-    if parts.validation is not None:
-        rows = tf.data.Dataset.from_tensor_slices((parts.validation.x, parts.validation.y))
-        validation = rows.batch(training.validation_batch_size).cache()
+    if keras.backend.backend() == "tensorflow":  # JAX would unroll the steps
+        model.steps_per_execution = steps  # a number that does not divide them would train more of them
+    validation = validation_batches(parts.validation, training.validation_batch_size) if parts.validation else {}
     kept = [best] if best is not None else []
     result = model.fit(
         training_batches(parts.train, seed, training.batch_size, orders),
         epochs=training.epochs,
         steps_per_epoch=steps,
         shuffle=False,  # the batches already come in their order
-        validation_data=validation,
+        **validation,
         callbacks=[*controller_callbacks(spec.controllers), *kept, StopWhenNotFinite(), ReportEpochs(report)],
         verbose=0,
     )
     return History.from_mapping({name: [float(value) for value in column] for name, column in result.history.items()})
-
-
-def training_batches(part: Part, seed: int, batch_size: int, orders: list[str]) -> tf.data.Dataset:
-    """Batches of all epochs, one after the other, each epoch in its own order; the last batch may be smaller.
-
-    The order of epoch e is ``epoch_order(seed, e, rows)`` whatever the arm or engine. Digests of the first orders
-    are appended to ``orders`` as they are used.
-    """
-
-    def every_epoch() -> Iterator[NDArray[np.int32]]:
-        epoch = 0
-        while True:
-            order = epoch_order(seed, epoch, part.rows)
-            if epoch < FINGERPRINTED_EPOCHS and len(orders) == epoch:
-                orders.append(hashlib.sha256(order.astype("<i4").tobytes()).hexdigest()[:16])
-            yield order
-            epoch += 1
-
-    x, y = tf.constant(part.x), tf.constant(part.y)
-    epochs = tf.data.Dataset.from_generator(
-        every_epoch, output_signature=tf.TensorSpec(shape=(part.rows,), dtype=tf.int32)
-    )
-    batches = epochs.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
-    return batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(tf.data.AUTOTUNE)

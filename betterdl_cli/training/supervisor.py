@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from betterdl_cli.errors import BdlError, UsageError
+from betterdl_cli.training.setting import Setting
 
 
 class WorkerDiedError(Exception):
@@ -23,7 +24,7 @@ class WorkerDiedError(Exception):
 class Worker:
     """One training process; :meth:`close` it."""
 
-    def __init__(self, device: str, threads: int, log: pathlib.Path, engine: str = "fit") -> None:
+    def __init__(self, setting: Setting, log: pathlib.Path) -> None:
         """Start the process without waiting for it; what it prints goes to ``log``."""
         self._log_path = log
         self._log_start = 0
@@ -41,9 +42,9 @@ class Worker:
                         "-m",
                         "betterdl_cli.training.worker",
                         str(write_end),
-                        device,
-                        str(threads),
-                        engine,
+                        setting.backend,
+                        setting.device,
+                        str(setting.threads),
                     ],
                     stdin=subprocess.PIPE,
                     stdout=output,
@@ -85,10 +86,8 @@ class Worker:
         environment: dict[str, Any] = message["environment"]
         return environment
 
-    def train(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Hand over one run, or a group of seeds, and yield its messages.
-
-        The last one is 'failed', or 'finished' for a run and 'done' for a group.
+    def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Hand over a request and yield the messages about it; the last one is 'done' or 'failed'.
 
         Raises :class:`WorkerDiedError`.
         """
@@ -102,7 +101,7 @@ class Worker:
         while True:
             message = self._next()
             yield message
-            if message["event"] in {"failed", "done" if "seeds" in request else "finished"}:
+            if message["event"] in {"done", "failed"}:
                 return
 
     def log_tail(self) -> str:

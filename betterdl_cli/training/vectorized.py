@@ -7,28 +7,33 @@ recipe only. The last group is padded with copies of its first seed, whose resul
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 from numpy.typing import NDArray
 
 from betterdl_cli.history import History
 from betterdl_cli.seeds import epoch_order
-from betterdl_cli.spec import ArmSpec
+from betterdl_cli.spec import ArmSpec, Json, canonical_digest
 from betterdl_cli.training.backends.base import Backend
 from betterdl_cli.training.build import build_model
 from betterdl_cli.training.checkpoint import Checkpoint, Progress
 from betterdl_cli.training.data import Parts, load_parts, load_table, targets_of
 from betterdl_cli.training.outcome import FINGERPRINTED_EPOCHS, Ending, Trained, Untrained, conclude
 from betterdl_cli.training.program import Data, Layout, Program, State
+from betterdl_cli.training.update import Update
 
 CHUNK_SECONDS = 1.0
 BUFFER_EPOCHS = 250  # at most this many epochs per call
 BUFFER_NUMBERS = 4_000_000  # at most this many row numbers per call
+MOST_PROGRAMS = 32  # kept compiled; the least recently used one goes
+FIXED_BYTES = 200_000_000  # what tracing and compiling take
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class _Seed:
 class Group:
     """The training of one arm for a group of seeds."""
 
-    def __init__(self, arm: str, spec: ArmSpec, seeds: Sequence[int], backend: Backend, width: int) -> None:
+    def __init__(self, arm: str, spec: ArmSpec, seeds: Sequence[int], width: int, programs: Programs) -> None:
         """Build models and data; nothing is compiled yet. Raises what Keras and the data raise."""
         self.arm, self.spec, self.seeds, self.width = arm, spec, tuple(seeds), width
         padded = (*seeds, *([seeds[0]] * (width - len(seeds))))
@@ -58,7 +63,7 @@ class Group:
         self._model = models[0]
         first = self._known[0].parts
         self._data, self._train_rows, layout = _arrays([known.parts for known in self._known], spec, width)
-        self.program = Program(spec, self._model, first.task, layout, backend)
+        self.program = programs.program(spec, self._model, first, layout)
         self._initial = self.program.initial(
             [_stacked(models, "trainable_variables", i) for i in range(len(self._model.trainable_variables))],
             [_stacked(models, "non_trainable_variables", i) for i in range(len(self._model.non_trainable_variables))],
@@ -147,6 +152,112 @@ class Group:
                 variable.assign(np.asarray(value)[column])
 
 
+class Programs:
+    """The compiled programs of a process, shared by groups and arms with the same graph."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._programs: dict[str, Program] = {}  # the newest last
+        self._structures: set[str] = set()
+        self._prepared: dict[tuple[str, tuple[int, ...], int], Group] = {}
+
+    def prepare(self, arm: str, spec: ArmSpec, seeds: tuple[int, ...], width: int, memory: float = math.inf) -> int:
+        """Make sure that a group can be trained within so many bytes of memory; the seeds at once, at most ``width``.
+
+        The program is compiled, unless one of the same structure (the same but for numbers) was. Raises
+        :class:`NoMemoryError`, and what Keras, the data and the compiler raise.
+        """
+        while (needed := bytes_needed(spec, seeds[0], width)) > memory:
+            if width == 1:
+                raise NoMemoryError(
+                    f"it needs about {needed / 1e9:.1f} GB of memory, and {memory / 1e9:.1f} GB are free"
+                )
+            width //= 2
+        structure = canonical_digest(_structure(spec))
+        if structure not in self._structures:
+            group = Group(arm, spec, seeds[:width], width, self)
+            group.compile()
+            self._structures.add(structure)
+            self._prepared[spec.digest, group.seeds, width] = group
+        return width
+
+    def group(self, arm: str, spec: ArmSpec, seeds: tuple[int, ...], width: int) -> Group:
+        """The group to train; that of :meth:`prepare` where there is one."""
+        prepared = self._prepared.pop((spec.digest, seeds, width), None)
+        return prepared or Group(arm, spec, seeds, width, self)
+
+    def program(self, spec: ArmSpec, model: keras.Model, parts: Parts, layout: Layout) -> Program:
+        """The program of this graph, made from ``model`` where there is none yet."""
+        plain = spec.to_json()
+        training = {key: value for key, value in plain["training"].items() if key != "epochs"}
+        shapes = [list(parts.train.x.shape[1:]), parts.task.name, parts.classes, asdict(layout)]
+        graph = canonical_digest([plain["layers"], training, plain["controllers"], shapes])
+        program = self._programs.pop(graph, None) or Program(spec, model, parts.task, layout, self._backend)
+        self._programs[graph] = program
+        while len(self._programs) > MOST_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+        return program
+
+
+def _structure(spec: ArmSpec) -> Json:
+    """A spec without its numbers: what decides whether the compiler takes it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return 0 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    whole = spec.to_json()
+    names = [plain({**layer, "name": "", "block": ""}) for layer in whole["layers"]]
+    return [whole["data"]["kind"], names, plain(whole["training"]), plain(whole["controllers"])]
+
+
+class NoMemoryError(MemoryError):
+    """Not even one seed fits."""
+
+
+def bytes_needed(spec: ArmSpec, seed: int, width: int) -> int:
+    """A rough upper estimate of the memory that a group takes beside the libraries.
+
+    The factors are copies: the program's input and output and what the host holds of them, activations forward and
+    backward. Held against measurements in benchmarks/engines.md.
+    """
+    keras.utils.clear_session(free_memory=False)
+    parts = load_parts(spec.data, seed)
+    model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes)
+    own_table = spec.data.split.resplit and bool(spec.data.preprocessing)
+    data = sum(part.x.nbytes + part.y.nbytes for part in parts.named.values()) * (width if own_table else 1)
+    weights = 4 * model.count_params()
+    update = sum(
+        np.asarray(value).nbytes
+        for value in tree.flatten(
+            Update(spec.training.optimizer, model).initial([np.asarray(v) for v in model.trainable_variables])
+        )
+    )
+    kept = (1 if parts.validation else 0) + (1 if spec.controllers else 0)
+    outputs = 4 * sum(_output_numbers(layer) for layer in model.layers)
+    rows = min(spec.training.batch_size, parts.train.rows)
+    checked = min(spec.training.validation_batch_size, parts.validation.rows) if parts.validation else 0
+    orders = 4 * width * parts.train.rows * _buffer(spec, width, parts.train.rows)
+    per_seed = 4 * (weights * (1 + kept) + update) + outputs * max(4 * rows, 2 * checked)
+    return int(FIXED_BYTES + 3 * data + 2 * orders + width * per_seed)
+
+
+def _output_numbers(layer: keras.layers.Layer) -> int:
+    """Numbers that a layer computes per row; those of a convolution's patches included (see stacking.py)."""
+    numbers = math.prod(layer.output.shape[1:])
+    if isinstance(layer, keras.layers.Conv2D):
+        numbers += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape[:-1])
+    return int(numbers)
+
+
+def _buffer(spec: ArmSpec, width: int, rows: int) -> int:
+    """Epochs per call of the program at most."""
+    return min(spec.training.epochs, BUFFER_EPOCHS, max(1, BUFFER_NUMBERS // (width * rows)))
+
+
 def _stacked(models: Sequence[keras.Model], kind: str, index: int) -> NDArray[Any]:
     return np.stack([np.asarray(getattr(model, kind)[index]) for model in models])
 
@@ -171,8 +282,7 @@ def _arrays(parts: Sequence[Parts], spec: ArmSpec, width: int) -> tuple[Data, li
         train = [np.arange(rows, dtype=np.int32)] * width
         if checks:
             data["validation"] = np.arange(rows, rows + checks, dtype=np.int32)
-    buffer = min(spec.training.epochs, BUFFER_EPOCHS, max(1, BUFFER_NUMBERS // (width * rows)))
-    layout = Layout(width, buffer, rows, checks, own_table, own_rows and not own_table)
+    layout = Layout(width, _buffer(spec, width, rows), rows, checks, own_table, own_rows and not own_table)
     return data, train, layout
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shell import Result, bdl
+from shell import Result
+from shell import bdl as any_bdl
 from stored import config_with, write_config
 from workers import BorrowedWorker, wait_for
 
 from betterdl_cli.store import ExperimentDirectory
-from betterdl_cli.training import conduct
+from betterdl_cli.training import crew
+from betterdl_cli.training.setting import Setting
 from betterdl_cli.training.supervisor import Worker
 
 # Long enough to be interrupted in the middle of a run, short enough to be repeated.
@@ -26,10 +28,14 @@ ARRAYS = ("history.json", "predictions.npz", "weights.npz")
 RUNS = [("control", 0), ("dropout", 0), ("control", 1), ("dropout", 1)]
 
 
+def bdl(*words: object) -> Result:
+    return any_bdl(*words, *(("--engine", "fit") if words[0] == "run" else ()))
+
+
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process train in the shared worker."""
-    monkeypatch.setattr(conduct, "Worker", BorrowedWorker)
+    monkeypatch.setattr(crew, "Worker", BorrowedWorker)
 
 
 class NoWorker:
@@ -44,7 +50,7 @@ class NoWorker:
 
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "Worker", NoWorker)
+    monkeypatch.setattr(crew, "Worker", NoWorker)
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def config(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def shell(config: object, *words: object, cwd: pathlib.Path, **options: Any) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "betterdl_cli", "run", str(config), *map(str, words)]
+    command = [sys.executable, "-m", "betterdl_cli", "run", str(config), "--engine", "fit", *map(str, words)]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
     )
@@ -218,8 +224,8 @@ def test_a_killed_worker_costs_its_run_which_the_same_command_trains_again(
     undisturbed: tuple[pathlib.Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Doomed(Worker):
-        def train(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-            for message in super().train(request):
+        def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            for message in super().ask(request):
                 yield message
                 if request["arm"] == "dropout":
                     os.kill(self.pid, signal.SIGKILL)
@@ -230,7 +236,7 @@ def test_a_killed_worker_costs_its_run_which_the_same_command_trains_again(
         started.append(BorrowedWorker if started else Doomed)
         return started[-1](*arguments)
 
-    monkeypatch.setattr(conduct, "Worker", start)
+    monkeypatch.setattr(crew, "Worker", start)
     result = bdl("run", "config.yaml")
     directory = pathlib.Path("runs") / undisturbed[0].name
     error = "the training process died: it was ended by signal 9 (SIGKILL); the system may have run out of memory"
@@ -273,18 +279,18 @@ def test_what_is_lost_is_trained_again_with_the_same_bytes(config: str, finished
 class FailingOnce(BorrowedWorker):
     """Trains something that cannot be built instead of one of the runs."""
 
-    def train(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if (request["arm"], request["seed"]) == ("dropout", 1):
+    def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if (request["arm"], request["seeds"]) == ("dropout", (1,)):
             layers = [{**layer, "kind": "NoSuchLayer"} for layer in request["spec"]["layers"]]
             request = {**request, "spec": {**request["spec"], "layers": layers}}
-        train: Iterator[dict[str, Any]] = self.__getattr__("train")(request)
-        return train
+        answers: Iterator[dict[str, Any]] = self.__getattr__("ask")(request)
+        return answers
 
 
 @pytest.fixture
 def failed(finished: pathlib.Path, config: str, monkeypatch: pytest.MonkeyPatch) -> tuple[pathlib.Path, Result]:
     shutil.rmtree(finished / "arms" / "dropout" / "seed-1")
-    monkeypatch.setattr(conduct, "Worker", FailingOnce)
+    monkeypatch.setattr(crew, "Worker", FailingOnce)
     return finished / "arms" / "dropout" / "seed-1", bdl("run", config, "--json")
 
 
@@ -299,7 +305,7 @@ def test_a_failed_run_makes_exit_code_1_and_keeps_its_log(failed: tuple[pathlib.
 
 def test_a_failed_run_is_trained_again(failed: tuple[pathlib.Path, Result], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = failed
-    monkeypatch.setattr(conduct, "Worker", BorrowedWorker)
+    monkeypatch.setattr(crew, "Worker", BorrowedWorker)
     result = bdl("run", "config.yaml")
     assert (result.code, trained_lines(result)) == (0, ["[1/1] dropout, seed 1"])
     assert sorted(item.name for item in folder.iterdir()) == [
@@ -342,7 +348,7 @@ def test_a_disk_that_fills_up_is_a_failed_run_and_nothing_half_written_is_taken_
     assert failure.endswith("x/arms/control/seed-0/weights.npz: File too large")
     assert result.json["arms"][0]["seeds"] == []
     assert sorted(item.name for item in folder.iterdir() if item.name in {"run.json", "weights.npz"}) == ["run.json"]
-    monkeypatch.setattr(conduct, "Worker", BorrowedWorker)
+    monkeypatch.setattr(crew, "Worker", BorrowedWorker)
     again = bdl("run", config, *words)
     assert again.code == 0
     assert sorted(item.name for item in folder.iterdir()) == [
@@ -418,8 +424,8 @@ def test_a_directory_of_something_else_is_refused_and_left_alone(config: str) ->
 
 
 class TwoThreads(BorrowedWorker):
-    def __init__(self, device: str, threads: int, *others: Any) -> None:
-        super().__init__(device, 1, *others)
+    def __init__(self, setting: Setting, log: pathlib.Path) -> None:
+        super().__init__(Setting(device=setting.device), log)
 
     def wait_until_ready(self) -> dict[str, Any]:
         return {**super().wait_until_ready(), "threads": 2}
@@ -428,7 +434,7 @@ class TwoThreads(BorrowedWorker):
 def test_other_threads_are_refused_unless_mixing_is_allowed(
     config: str, finished: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conduct, "Worker", TwoThreads)
+    monkeypatch.setattr(crew, "Worker", TwoThreads)
     words = ("run", config, "seeds=3", "--threads", "2")
     refused = bdl(*words)
     assert refused.code == 2

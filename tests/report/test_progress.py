@@ -1,9 +1,15 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from betterdl_cli.record import RunRecord
 from betterdl_cli.report.progress import Progress, run_line
+
+
+def named(name: str) -> Any:
+    """All that a bar knows of an arm."""
+    return SimpleNamespace(id=name, spec=SimpleNamespace(training=SimpleNamespace(epochs=300)))
 
 
 def record(**changes: Any) -> RunRecord:
@@ -34,11 +40,12 @@ def test_a_run_in_one_line(changes: dict[str, Any], metric: str, line: str) -> N
 
 def test_without_a_terminal_there_is_one_line_per_run_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("test_accuracy") as progress:
-        progress.begin(2, 600)
+        arm = named("[red]drop[/x]")
+        progress.begin([(0, arm), (1, arm)])
         for seed in (0, 1):
-            progress.run_begins("dropout", seed, 300)
-            progress.epochs_done(150)
-            progress.run_ends(record(seed=seed, arm="[red]drop[/x]"))
+            progress.unit_begins((arm, (seed,)))
+            progress.epochs_done((arm, (seed,)), 150)
+            progress.run_ends(record(seed=seed, arm=arm.id))
     found = capsys.readouterr()
     assert found.out == ""
     assert found.err.splitlines() == [
@@ -48,8 +55,9 @@ def test_without_a_terminal_there_is_one_line_per_run_on_standard_error(capsys: 
 
 def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("test_accuracy", quiet=True) as progress:
-        progress.begin(1, 300)
-        progress.run_begins("dropout", 0, 300)
+        arm = named("dropout")
+        progress.begin([(3, arm)])
+        progress.unit_begins((arm, (3,)))
         progress.run_ends(record())
     assert capsys.readouterr() == ("", "")
     assert [item.seed for item in progress.records] == [3]
@@ -62,12 +70,15 @@ def test_on_a_terminal_a_bar_shows_the_run_and_all_epochs(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with Progress("test_accuracy") as progress:
-        progress.begin(2, 600)
-        progress.run_begins("control", 0, 300)
-        progress.epochs_done(150)
+        arm = named("control")
+        progress.begin([(0, arm), (1, arm)])
+        progress.unit_begins((arm, (0,)))
+        progress.epochs_done((arm, (0,)), 150)
         progress._bar.refresh()
         task = progress._bar.tasks[0]
         assert (task.total, task.completed) == (600, 150)
-        progress.run_ends(record())  # it may have stopped early: its share of the bar is done
-        assert (task.completed, task.description) == (300, "run 1/2: control, seed 0")
-    assert "run 1/2: control, seed 0" in capsys.readouterr().err
+        progress.run_ends(record(arm="control", seed=0))  # it may have stopped early: its share of the bar is done
+        assert (task.completed, task.description) == (300, "run 1 of 2: control, seed 0")
+        progress.unit_begins((arm, (1,)))
+        assert task.description == "run 2 of 2: control, seed 1"
+    assert "run 1 of 2: control, seed 0" in capsys.readouterr().err

@@ -14,17 +14,19 @@ from workers import environment, is_alive, shared_worker, wait_for
 from betterdl_cli.errors import BdlError, UsageError
 from betterdl_cli.spec import ArmSpec
 from betterdl_cli.training import supervisor
+from betterdl_cli.training.setting import Setting
 from betterdl_cli.training.supervisor import Worker, WorkerDiedError
 
 PARENT = """
 import json, pathlib, sys, time
+from betterdl_cli.training.setting import Setting
 from betterdl_cli.training.supervisor import Worker
 
-worker = Worker("cpu", 1, pathlib.Path(sys.argv[1]))
+worker = Worker(Setting(device="cpu"), pathlib.Path(sys.argv[1]))
 print(worker.pid, flush=True)
 if len(sys.argv) > 2:
     worker.wait_until_ready()
-    for message in worker.train(json.loads(sys.argv[2])):
+    for message in worker.ask(json.loads(sys.argv[2])):
         print(message["event"], flush=True)
 time.sleep(600)
 """
@@ -32,7 +34,15 @@ time.sleep(600)
 
 def request(folder: pathlib.Path, arm: ArmSpec, **changes: object) -> dict[str, object]:
     store = {"predictions": True, "weights": True}
-    return {"arm": "control", "seed": 3, "spec": arm.to_json(), "directory": str(folder), "store": store, **changes}
+    return {
+        "do": "fit",
+        "arm": "control",
+        "seeds": [3],
+        "spec": arm.to_json(),
+        "directory": str(folder),
+        "store": store,
+        **changes,
+    }
 
 
 def long_run(folder: pathlib.Path) -> dict[str, object]:
@@ -44,14 +54,14 @@ def long_run(folder: pathlib.Path) -> dict[str, object]:
 
 def test_the_environment_says_what_decides_the_bits() -> None:
     found = environment()
-    assert (found["engine"], found["backend"], found["device"], found["threads"]) == ("fit", "tensorflow", "cpu", 1)
+    assert (found["backend"], found["device"], found["threads"]) == ("tensorflow", "cpu", 1)
     assert set(found["versions"]) >= {"keras", "tensorflow", "numpy"}
 
 
 def test_a_run_ends_with_its_record(tmp_path: pathlib.Path) -> None:
-    *epochs, last = shared_worker().train(request(tmp_path, spec(epochs=3)))
+    *epochs, last, done = shared_worker().ask(request(tmp_path, spec(epochs=3)))
     assert {message["event"] for message in epochs} <= {"epoch"}
-    assert last["event"] == "finished"
+    assert (last["event"], done["event"]) == ("finished", "done")
     assert (last["record"]["status"], last["record"]["epochs"]) == ("completed", 3)
     folder = tmp_path / "arms" / "control" / "seed-3"
     assert sorted(item.name for item in folder.iterdir()) == [
@@ -61,7 +71,7 @@ def test_a_run_ends_with_its_record(tmp_path: pathlib.Path) -> None:
 
 
 def test_epochs_are_heard_while_a_run_lasts(tmp_path: pathlib.Path) -> None:
-    *messages, _ = shared_worker().train(request(tmp_path, spec(epochs=60)))
+    *messages, _, _ = shared_worker().ask(request(tmp_path, spec(epochs=60)))
     epochs = [message["epochs"] for message in messages]
     assert epochs == sorted(set(epochs))
     assert 1 <= len(epochs) < 60
@@ -69,7 +79,7 @@ def test_epochs_are_heard_while_a_run_lasts(tmp_path: pathlib.Path) -> None:
 
 def test_what_is_not_to_be_stored_is_not(tmp_path: pathlib.Path) -> None:
     store = {"predictions": False, "weights": False}
-    list(shared_worker().train(request(tmp_path, spec(epochs=1), store=store)))
+    list(shared_worker().ask(request(tmp_path, spec(epochs=1), store=store)))
     folder = tmp_path / "arms" / "control" / "seed-3"
     assert sorted(item.name for item in folder.iterdir()) == ["history.json", "run.json"]
 
@@ -78,12 +88,12 @@ def test_a_failing_run_is_reported_and_the_next_one_trains(tmp_path: pathlib.Pat
     arm = spec(epochs=1)
     layers = tuple(layer.model_copy(update={"kind": "NoSuchLayer"}) for layer in arm.layers)
     worker = shared_worker()
-    (failure,) = worker.train(request(tmp_path, arm.model_copy(update={"layers": layers})))
+    (failure,) = worker.ask(request(tmp_path, arm.model_copy(update={"layers": layers})))
     assert failure["event"] == "failed"
     assert failure["error"].startswith("AttributeError: ")
     assert "NoSuchLayer" in failure["error"]
     assert "Traceback" in worker.log_tail()
-    assert list(worker.train(request(tmp_path, arm)))[-1]["event"] == "finished"
+    assert list(worker.ask(request(tmp_path, arm)))[-1]["event"] == "done"
     assert "Traceback" not in worker.log_tail()  # the log is that of the last run
 
 
@@ -91,24 +101,24 @@ def test_an_interrupt_is_not_for_the_worker(tmp_path: pathlib.Path) -> None:
     worker = shared_worker()
     environment()
     os.kill(worker.pid, signal.SIGINT)
-    assert list(worker.train(request(tmp_path, spec(epochs=1))))[-1]["event"] == "finished"
+    assert list(worker.ask(request(tmp_path, spec(epochs=1))))[-1]["event"] == "done"
 
 
 # ---- a worker that dies ----
 
 
 def test_a_killed_worker_is_noticed_with_its_signal(tmp_path: pathlib.Path) -> None:
-    worker = Worker("cpu", 1, tmp_path / "log")
+    worker = Worker(Setting(device="cpu"), tmp_path / "log")
     try:
         worker.wait_until_ready()
-        messages = worker.train(long_run(tmp_path))
+        messages = worker.ask(long_run(tmp_path))
         assert next(messages)["event"] == "epoch"
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(WorkerDiedError) as caught:
             list(messages)
         assert str(caught.value) == "it was ended by signal 9 (SIGKILL); the system may have run out of memory"
         with pytest.raises(WorkerDiedError):
-            next(worker.train(long_run(tmp_path)))
+            next(worker.ask(long_run(tmp_path)))
     finally:
         worker.close()
     assert not (tmp_path / "arms").exists()
@@ -116,7 +126,7 @@ def test_a_killed_worker_is_noticed_with_its_signal(tmp_path: pathlib.Path) -> N
 
 
 def test_a_worker_killed_by_a_plain_signal_is_not_blamed_on_memory(tmp_path: pathlib.Path) -> None:
-    worker = Worker("cpu", 1, tmp_path / "log")
+    worker = Worker(Setting(device="cpu"), tmp_path / "log")
     try:
         os.kill(worker.pid, signal.SIGTERM)
         with pytest.raises(BdlError, match=r"did not start: it was ended by signal 15 \(SIGTERM\)\n"):
@@ -129,7 +139,7 @@ def test_a_worker_that_cannot_start_shows_what_it_printed(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor.sys, "executable", "/bin/ls")
-    worker = Worker("cpu", 1, tmp_path / "log")
+    worker = Worker(Setting(device="cpu"), tmp_path / "log")
     try:
         with pytest.raises(BdlError, match=r"did not start: it ended with exit code [12]\n(.|\n)*ls: "):
             worker.wait_until_ready()
@@ -139,11 +149,11 @@ def test_a_worker_that_cannot_start_shows_what_it_printed(
 
 def test_a_log_that_cannot_be_written_is_one_message(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UsageError, match=r"log in .*: No such file or directory"):
-        Worker("cpu", 1, tmp_path / "missing" / "log")
+        Worker(Setting(device="cpu"), tmp_path / "missing" / "log")
 
 
 def test_a_gpu_asked_for_and_not_found_is_one_message(tmp_path: pathlib.Path) -> None:
-    worker = Worker("gpu", 1, tmp_path / "log")
+    worker = Worker(Setting(device="gpu"), tmp_path / "log")
     try:
         with pytest.raises(UsageError) as caught:
             worker.wait_until_ready()
@@ -158,7 +168,7 @@ def test_python_files_of_the_current_directory_are_not_imported(
     for name in ("ctypes", "queue", "keras"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
-    worker = Worker("cpu", 1, tmp_path / "log")
+    worker = Worker(Setting(device="cpu"), tmp_path / "log")
     try:
         wait_for(lambda: _imports_tensorflow(worker.pid) or not is_alive(worker.pid))
         assert is_alive(worker.pid)
@@ -176,10 +186,10 @@ def _imports_tensorflow(pid: int) -> bool:
 def test_a_killed_worker_leaves_no_temporary_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "system").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "system"))
-    worker = Worker("cpu", 1, tmp_path / ".worker.log")
+    worker = Worker(Setting(device="cpu"), tmp_path / ".worker.log")
     try:
         worker.wait_until_ready()
-        assert next(worker.train(long_run(tmp_path)))["event"] == "epoch"  # TensorFlow wrote what autograph generated
+        assert next(worker.ask(long_run(tmp_path)))["event"] == "epoch"  # TensorFlow wrote what autograph generated
         assert any((tmp_path / ".worker.tmp").iterdir())
     finally:
         worker.close()
@@ -190,7 +200,7 @@ def test_temporary_files_of_a_worker_whose_parent_was_killed_go_with_the_next_on
     left = tmp_path / ".worker.tmp" / "left.py"
     left.parent.mkdir()
     left.touch()
-    worker = Worker("cpu", 1, tmp_path / ".worker.log")
+    worker = Worker(Setting(device="cpu"), tmp_path / ".worker.log")
     try:
         assert left.parent.is_dir()
         assert not left.exists()

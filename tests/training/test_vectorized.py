@@ -41,10 +41,14 @@ def fit() -> ModuleType:
     return fit
 
 
-def trained(vectorized: ModuleType, arm: ArmSpec, seeds: tuple[int, ...] = SEEDS, **options: Any) -> list[Any]:
+def programs(vectorized: ModuleType) -> Any:
     from betterdl_cli.training.backends.base import backend_named
 
-    group = vectorized.Group("arm", arm, seeds, backend_named("tensorflow"), options.pop("width", 2))
+    return vectorized.Programs(backend_named("tensorflow"))
+
+
+def trained(vectorized: ModuleType, arm: ArmSpec, seeds: tuple[int, ...] = SEEDS, **options: Any) -> list[Any]:
+    group = programs(vectorized).group("arm", arm, seeds, options.pop("width", 2))
     return list(group.train({}, lambda epochs: None, **options))
 
 
@@ -146,9 +150,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_bits(vectorized: ModuleT
         if epochs >= 5:
             raise StopError
 
-    from betterdl_cli.training.backends.base import backend_named
-
-    group = vectorized.Group("arm", arm, SEEDS, backend_named("tensorflow"), 2)
+    group = programs(vectorized).group("arm", arm, SEEDS, 2)
     with pytest.raises(StopError):
         list(group.train({}, interrupt, Checkpoint(tmp_path / "state.npz", "one", every=0.0)))
     stored = Checkpoint(tmp_path / "state.npz", "one").load(group.program.initial(*_weights(group)))

@@ -17,7 +17,7 @@ class RawWorker:
     def __init__(self, folder: pathlib.Path, **variables: str) -> None:
         read_end, write_end = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "betterdl_cli.training.worker", str(write_end), "cpu", "1"],
+            [sys.executable, "-m", "betterdl_cli.training.worker", str(write_end), "tensorflow", "cpu", "1"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -31,7 +31,8 @@ class RawWorker:
     def ask(self, **request: Any) -> None:
         assert self.process.stdin is not None
         store = {"predictions": True, "weights": True}
-        request = {"arm": "control", "seed": 3, "directory": str(self.folder), "store": store, **request}
+        run = {"do": "fit", "arm": "control", "seeds": [3], "directory": str(self.folder), "store": store}
+        request = {**run, **request}
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
 
@@ -71,8 +72,8 @@ def test_settings_of_the_users_keras_do_not_change_the_numbers(misled: RawWorker
     misled.ask(spec=arm.to_json())
     found = misled.hear("finished")["record"]
     store = {"predictions": True, "weights": True}
-    request = {"arm": "control", "seed": 3, "directory": str(tmp_path), "store": store, "spec": arm.to_json()}
-    *_, last = shared_worker().train(request)
+    request = {"do": "fit", "arm": "control", "seeds": [3], "directory": str(tmp_path), "store": store}
+    *_, last, _ = shared_worker().ask({**request, "spec": arm.to_json()})
     assert {**found, "seconds": 0} == {**last["record"], "seconds": 0}  # digests of all files in it
     assert found["epochs"] == 2
 
