@@ -73,7 +73,7 @@ def load(path: pathlib.Path, words: Sequence[str] = (), *, smoke: bool = False) 
         faults.extend(error.faults)
     culprits = _culprits(faults, document.data, overrides)
     for fault, culprit in zip(faults, culprits, strict=True):
-        if culprit is not None or not document.is_refused(fault.path):  # else the YAML fault there says it already
+        if culprit is not None or not document.is_refused(fault.path, key=fault.at_key):  # there the YAML is at fault
             shown.append(source.at(culprit, fault))
     raise ConfigError(in_order(shown))
 

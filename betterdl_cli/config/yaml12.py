@@ -54,13 +54,13 @@ _PLAINER = {
 class Document:
     """A file as plain data; ``marks`` holds where values (path, False) and keys (path, True) stand.
 
-    ``refused`` are the places whose value cannot be judged any further, because it was refused as YAML.
+    ``refused`` are those of them that cannot be judged any further, because they were refused as YAML.
     """
 
     source: str
     data: Any
     marks: dict[tuple[Path, bool], Position] = field(default_factory=dict, repr=False, compare=False)
-    refused: frozenset[Path] = field(default=frozenset(), repr=False, compare=False)
+    refused: frozenset[tuple[Path, bool]] = field(default=frozenset(), repr=False, compare=False)
 
     def locate(self, path: Path, *, key: bool = False) -> Position:
         """Line and column, from 1, of the value at ``path``, or of its key (a list item has none).
@@ -75,9 +75,10 @@ class Document:
                 return self.marks[part, False]
         return (1, 1)
 
-    def is_refused(self, path: Path) -> bool:
-        """Whether a fault at ``path`` would only repeat one of the YAML: of the value, or of an item of this list."""
-        return any(place == path or (place[:-1] == path and isinstance(place[-1], int)) for place in self.refused)
+    def is_refused(self, path: Path, *, key: bool = False) -> bool:
+        """Whether a fault there would only repeat one of the YAML: of this key or value, or of an item of this list."""
+        items = {place[:-1] for place, _ in self.refused if place and isinstance(place[-1], int)}
+        return (path, key) in self.refused or (path in items and not key)
 
 
 def read(path: pathlib.Path, faults: list[Fault] | None = None) -> Document:
@@ -109,7 +110,7 @@ def parse(text: str, source: str, faults: list[Fault] | None = None) -> Document
     builder = _Builder(text, source)
     data = builder.build(f"the file is empty; expected {_MAPPING}")
     if not isinstance(data, dict):
-        if () not in builder.refused:
+        if ((), False) not in builder.refused:
             builder.add(f"expected {_MAPPING}, found {_kind(data)}", (), builder.marks[(), False])
         raise ConfigError(builder.faults)
     if builder.faults and faults is None:
@@ -157,9 +158,10 @@ class _Builder:
         self.source = source
         self.faults: list[Fault] = []
         self.marks: dict[tuple[Path, bool], Position] = {}
-        self.refused: set[Path] = set()
+        self.refused: set[tuple[Path, bool]] = set()
         self.nodes = 0
         self.depth = 0
+        self.in_key = False
         self.unused = 0  # levels of values that are read but not part of the data: of a key twice, or no key
         self.loader: Any = None
 
@@ -170,10 +172,10 @@ class _Builder:
             self.stop(f"stopped after {MAX_FAULTS} faults", (), position)
 
     def refuse(self, message: str, path: Path, position: Position) -> None:
-        """Note a fault of a value that is then unknown."""
+        """Note a fault of a key or value that is then unknown."""
         self.add(message, path, position)
         if not self.unused:
-            self.refused.add(path)
+            self.refused.add((path, self.in_key))
 
     def stop(self, message: str, path: Path = (), position: Position = (0, 0)) -> NoReturn:
         """Raise ConfigError with this fault and those noted before it."""
@@ -272,7 +274,9 @@ class _Builder:
     def _key(self, event: Any, path: Path) -> str | None:
         """The key, or None after a fault for a key that is not text."""
         if isinstance(event, yaml.ScalarEvent):
+            self.in_key = True
             key = self._node(event, (*path, _SURROGATE.sub("?", event.value)))
+            self.in_key = False
             if isinstance(key, str):
                 return key
         else:
@@ -284,7 +288,7 @@ class _Builder:
             hint = "; in quotes it is a name" if isinstance(key, bool | int | float) else ""
             self.add(f"expected a name, found {found}{hint}", path, _start(event.start_mark))
         if not self.unused:
-            self.refused.add(path)
+            self.refused.add((path, False))
         return None
 
     def _scalar(self, event: Any, path: Path) -> Any:
