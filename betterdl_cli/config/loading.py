@@ -85,21 +85,24 @@ def in_order(faults: Sequence[Fault]) -> list[Fault]:
 def _culprits(
     faults: Sequence[Fault], plain: Mapping[str, Any], overrides: Sequence[Override]
 ) -> list[Override | None]:
-    """For each fault the override that brought it in: that which sets its place, or without which it is gone."""
+    """For each fault the override that brought it in: that which sets its place, or makes it alone, or is needed."""
     if not overrides:
         return [None] * len(faults)
     by_file = _keys(plain, ())
-    without = [_keys(plain, [other for other in overrides if other is not one]) for one in overrides]
+    by_path = sorted(overrides, key=lambda one: one.path)  # so that the words' order does not matter
+    alone = {one.path: _keys(plain, [one]) for one in by_path}
+    without = {one.path: _keys(plain, [other for other in overrides if other is not one]) for one in by_path}
 
     def culprit(fault: Fault) -> Override | None:
         path = _texts(fault)
-        inside = [one for one in overrides if _is_inside(path, one)]
+        inside = [one for one in by_path if _is_inside(path, one)]
         if inside:
             return max(inside, key=lambda one: len(one.path))
         if _key(fault) in by_file:
             return None
-        needed = [one for one, rest in zip(overrides, without, strict=True) if _key(fault) not in rest]
-        return max(needed or overrides, key=lambda one: _common(path, one))
+        makes_it = [one for one in by_path if _key(fault) in alone[one.path]]
+        needed = [one for one in by_path if _key(fault) not in without[one.path]]
+        return max(makes_it or needed or by_path, key=lambda one: _common(path, one))
 
     return [culprit(fault) for fault in faults]
 

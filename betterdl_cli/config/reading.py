@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 from betterdl_cli.config.experiment import Experiment, Header, Recipe, Use, name_fault
 from betterdl_cli.config.places import LEARNING_RATE, OPTIMIZER, Place, kinds_at
 from betterdl_cli.datasets.base import DATASETS
-from betterdl_cli.errors import ConfigError, Fault, Path, nearest
+from betterdl_cli.errors import ConfigError, Fault, Path, nearest, shortened
 from betterdl_cli.parameters import check, check_kind, found
 from betterdl_cli.registry import UnknownKindError
 from betterdl_cli.spec import DataSpec, Json, SplitSpec, TrainingSpec, show
@@ -118,7 +118,7 @@ def _metric(name: str | None, task: Task, data: DataSpec, faults: list[Fault]) -
     parts = ("test", "val") if data.split.validation is not None else ("test",)
     known = [f"{part}_{metric}" for part in parts for metric in (task.metric, "loss")]
     if name not in known:
-        message = f"expected one of {', '.join(known)}, found '{name}'"
+        message = f"expected one of {', '.join(known)}, found '{shortened(name)}'"
         if name.startswith("val_") and data.split.validation is None:
             message += "; this split has no validation part"
         faults.append(Fault(message, ("metric",), suggestion=nearest(name, known)))

@@ -244,7 +244,7 @@ def test_fault_that_an_override_brings_out_elsewhere_is_shown_at_the_override(
 
 def test_fault_that_takes_two_overrides_is_shown_at_one_of_them(write: Write) -> None:
     words = ["data.split.train=0.7", "data.split.test=0.7"]
-    assert starts(refusal(write(), *words)) == ["override 'data.split.train=0.7': data.split"]
+    assert starts(refusal(write(), *words)) == ["override 'data.split.test=0.7': data.split"]
 
 
 def test_fault_of_the_file_beside_an_override_is_located_in_the_file(write: Write) -> None:
@@ -360,3 +360,13 @@ def test_there_is_a_config_for_each_of_the_lessons_two_to_seven() -> None:
     assert [path.stem[:8] for path in CONFIGS if path.stem.startswith("lesson")] == [
         f"lesson0{number}" for number in range(2, 8)
     ]
+
+
+def test_fault_is_shown_at_the_override_that_makes_it_alone(write: Write) -> None:
+    path = write("seeds: 3", "arms: {a: {l2: {}, l1: {}}}")
+    words = ["techniques={dropout: {}}", "base.l2.l2=1"]
+    for order in (words, words[::-1]):
+        assert [line for line in refusal(path, *order) if "arms.a" in line] == [
+            "override 'base.l2.l2=1': arms.a: l2: expected one l2 penalty per layer, found a second one on 'hidden_1': "
+            "remove one of them"
+        ]
