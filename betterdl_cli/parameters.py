@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -95,6 +96,11 @@ _WANTED = {
     "model_type": "a mapping",
 }
 
+# in this order, so that int | float is a number
+_TYPES = {float: "a number", int: "an integer", bool: "true or false", str: "a text", tuple: "a list"}
+
+MAX_NAMES = 12  # more than these are not listed in a message
+
 _BOUNDS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", "≥"), "less_than": ("lt", "<"),
            "less_than_equal": ("le", "≤")}  # fmt: skip
 
@@ -118,10 +124,11 @@ def _fault(model: type[BaseModel], value: Any, path: Path, detail: ErrorDetails,
             at_key=True,
         )
     if kind == "missing":
-        return Fault("expected a value, found nothing", where)
+        return Fault(f"required key is missing; expected {_held(_model_at(model, location[:-1]), location[-1])}", where)
     if kind == "literal_error":
-        suggestion = nearest(given, _names(str(context["expected"]))) if isinstance(given, str) else None
-        return Fault(f"expected {context['expected']}, found {found(given)}", where, suggestion=suggestion)
+        names = _names(str(context["expected"]))
+        suggestion = nearest(given, names) if isinstance(given, str) else None
+        return Fault(f"expected {_choice(names, given)}, found {found(given)}", where, suggestion=suggestion)
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
         return Fault(f"expected a number {sign} {bound(context[name])}, found {found(given)}", where)
@@ -142,6 +149,23 @@ def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[Bas
             return model
         model = annotation
     return model
+
+
+def _held(model: type[BaseModel], key: str | int) -> str:
+    """What a field takes, in words: its type and its description."""
+    field = model.model_fields[str(key)]
+    origin = get_origin(field.annotation)
+    kinds = (field.annotation, origin, *(() if origin is tuple else get_args(field.annotation)))
+    kind = next((words for type_, words in _TYPES.items() if type_ in kinds), "")
+    return ": ".join(part for part in (kind, field.description) if part) or "a value"
+
+
+def _choice(names: Sequence[str], given: Any) -> str:
+    """The names to choose from; of many, those that are like what was given."""
+    if len(names) <= MAX_NAMES:
+        return " or ".join(", ".join(f"'{name}'" for name in names).rsplit(", ", 1))
+    alike = difflib.get_close_matches(given, names, 5, cutoff=0) if isinstance(given, str) else names[:5]
+    return f"one of {len(names)} names ({', '.join(alike)}, …)"
 
 
 def _names(expected: str) -> list[str]:

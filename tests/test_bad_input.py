@@ -70,10 +70,6 @@ def test_file_that_may_not_be_read(write: Write, monkeypatch: pytest.MonkeyPatch
         (b"[" * 5000, f"1:51: {'0.' * 49}0: expected at most 50 levels of nesting, found more"),
         (b"a: " + b"{a: " * 5000, f"1:200: {'a.' * 49}a: expected at most 50 levels of nesting, found more"),
         (b"x" * (1 << 20) + b": 1", "expected at most 1 MiB of text, found more"),
-        (b"name: !!python/object/apply:os.system ['touch pwned']\n",
-         "1:7: name: tags are not allowed, found !!python/object/apply:os.system"),
-        (b"name: !custom x\n", "1:7: name: tags are not allowed, found !custom"),
-        (b"5: x\n", "1:1: expected a name, found 5; in quotes it is a name"),
     ],
     ids=lambda item: repr(item[:20]) if isinstance(item, bytes) else "",
 )  # fmt: skip
@@ -84,12 +80,27 @@ def test_file_that_is_no_config(here: pathlib.Path, content: bytes, message: str
     assert not (here / "pwned").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: t", "name: !!python/object/apply:os.system ['touch pwned']",
+         "1:7: name: tags are not allowed, found !!python/object/apply:os.system"),
+        ("name: t", "name: !custom x", "1:7: name: tags are not allowed, found !custom"),
+        ("seeds: 3", "5: x", "7:1: expected a name, found 5; in quotes it is a name"),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_refused_in_a_config(write: Write, old: str, new: str, message: str) -> None:
+    path = write(old, new)
+    assert refusal("validate", path) == f"c.yaml:{message}"
+    assert not (path.parent / "pwned").exists()
+
+
 def test_alias_bomb(here: pathlib.Path) -> None:
     (here / "c.yaml").write_text(BOMB)
     lines = refusal("validate", "c.yaml").split("\n")
-    assert lines[0] == "c.yaml:1:4: a: anchors are not allowed, found &a; leave it out"
+    assert "c.yaml:1:4: a: anchors are not allowed, found &a; leave it out" in lines
     assert "c.yaml:2:8: b.0: aliases are not allowed, found *a; write the value out" in lines
-    assert len(lines) == 9 + 2 * 8
+    assert len(lines) == 9 + 2 * 8 + len("abcdefghi") + len(["name", "data", "model"])
 
 
 # ---- configs with a fault ----
@@ -181,12 +192,9 @@ def test_faults_of_two_files_at_once(here: pathlib.Path, write: Write) -> None:
         ("training.epochs=[", "invalid YAML: expected a value, but found the end"),
         ("training.epoch=5", "training.epoch: unknown path: training has optimizer, epochs, batch_size, "
          "validation_batch_size; found 'epoch' (did you mean 'epochs'?)"),
-        ("techniques.droput.rate=0.4",
-         "techniques.droput: unknown path: techniques has dropout; found 'droput' (did you mean 'dropout'?)"),
-        ("training.epochs=many", "training.epochs: change of type: expected a number (the config has 5), found the "
-         "text 'many'"),
-        ("training.epochs=true", "training.epochs: change of type: expected a number (the config has 5), found the "
-         "truth value true"),
+        ("techniques.droput.rate=0.4", f"techniques.droput: {TECHNIQUES}, found 'droput' (did you mean 'dropout'?)"),
+        ("training.epochs=many", "training.epochs: expected an integer, found the text 'many'"),
+        ("training.epochs=true", "training.epochs: expected an integer, found the truth value true"),
         ("techniques.dropout.rate=1.2", "techniques.dropout.rate: expected a number < 1, found 1.2"),
         ("techniques.dropout.rate=.nan", "expected a finite number, found .nan"),
         ("seeds=0", "seeds: expected at least one seed, found none"),

@@ -199,7 +199,10 @@ def test_validate_goes_on_after_an_invalid_file(here: pathlib.Path, write: Write
     assert result.code == 2
     assert result.out == "c.yaml: valid; arms: control, dropout; seeds: 3\n"
     assert result.err == (
-        "bad.yaml:1:1: data: expected a value, found nothing\nbad.yaml:1:1: model: expected a value, found nothing\n"
+        "bad.yaml:1:1: data: required key is missing; expected a mapping with the kind of the dataset "
+        "(bdl list datasets) and its parameters\n"
+        "bad.yaml:1:1: model: required key is missing; expected a mapping with the kind of the model "
+        "(bdl list models) and its parameters\n"
     )
 
 

@@ -85,7 +85,23 @@ def test_one_fault_says_where_what_was_expected_and_found(given: dict[str, Any],
 
 
 def test_missing_value() -> None:
-    assert faults_of({}) == ["p.count: expected a value, found nothing"]
+    assert faults_of({}) == ["p.count: required key is missing; expected an integer"]
+
+
+class Everything(Frozen):
+    truth: StrictBool
+    rows: int | float
+    maybe: str | None
+    several: tuple[StrictInt, ...] = Field(description="sizes")
+    mode: Literal["fast", "slow"]
+
+
+def test_missing_value_of_each_type() -> None:
+    faults: list[Fault] = []
+    check(Everything, {}, (), faults)
+    assert [fault.message.removeprefix("required key is missing; expected ") for fault in faults] == [
+        "true or false", "a number", "a text", "a list: sizes", "a value"
+    ]  # fmt: skip
 
 
 def test_all_faults_of_a_mapping_are_reported() -> None:

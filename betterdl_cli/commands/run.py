@@ -121,8 +121,11 @@ def _print(summary: dict[str, Any], directory: ExperimentDirectory) -> None:
 
 
 def _show_plan(loaded: Loaded, directory: ExperimentDirectory, as_json: bool) -> None:
+    from betterdl_cli.config.notes import notes
     from betterdl_cli.training.rehearsal import plan_document, plan_text
 
     _check_data(loaded)
     document = plan_document(loaded, directory.path)
     click.echo(json.dumps(document, indent=1, ensure_ascii=False) if as_json else plan_text(document))
+    for note in notes(loaded):
+        click.echo(f"note: {note}", err=True)

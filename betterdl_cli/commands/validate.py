@@ -17,6 +17,7 @@ from betterdl_cli.errors import EXIT_USAGE
 def command(configs: tuple[pathlib.Path, ...], as_json: bool) -> None:
     """Check what each CONFIG states. What needs the data (row counts, classes) is checked by bdl run --dry-run."""
     from betterdl_cli.config.loading import load
+    from betterdl_cli.config.notes import notes
     from betterdl_cli.errors import ConfigError, Fault
 
     faults: list[Fault] = []
@@ -29,6 +30,8 @@ def command(configs: tuple[pathlib.Path, ...], as_json: bool) -> None:
             if not as_json:
                 arms = ", ".join(arm.id for arm in loaded.arms)
                 click.echo(f"{path}: valid; arms: {arms}; seeds: {len(loaded.experiment.seeds)}")
+                for note in notes(loaded):
+                    click.echo(f"{path}: note: {note}", err=True)
     if as_json:
         errors = [
             {

@@ -34,7 +34,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
+def checked_seeds(value: Any) -> tuple[int, ...]:
+    """The seeds that a number, a list or a range names. Raises PydanticCustomError."""
     seeds = _seed_list(value)
     if not seeds:
         raise _seeds_error("at least one seed", "none")
@@ -75,14 +76,14 @@ class Store(Frozen):
 class Header(Frozen):
     """The top level of a config. The sections that depend on a kind are checked apart."""
 
-    name: Annotated[StrictStr, AfterValidator(_name)]
-    data: Any
-    model: Any
+    name: Annotated[StrictStr, AfterValidator(_name)] = Field(description="the name of the experiment")
+    data: Any = Field(description="a mapping with the kind of the dataset (bdl list datasets) and its parameters")
+    model: Any = Field(description="a mapping with the kind of the model (bdl list models) and its parameters")
     training: Any = {}
     base: Any = {}
     techniques: Any = {}
     arms: Any = {}
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)] = tuple(range(10))
+    seeds: Annotated[tuple[int, ...], BeforeValidator(checked_seeds)] = tuple(range(10))
     metric: StrictStr | None = None
     store: Store = Store()
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from betterdl_cli.config import yaml12
+from betterdl_cli.config.experiment import checked_seeds
+from betterdl_cli.config.places import keys_at, kinds_at
 from betterdl_cli.errors import ConfigError, Fault, nearest, shortened
 from betterdl_cli.parameters import found
+from betterdl_cli.spec import show
 
-SECTIONS_OF_NAMES = ("base", "techniques", "arms")  # their keys are chosen by the user
 INDEX = re.compile("0|[1-9][0-9]{0,8}")
-# Several types are valid there, so that the check of the whole config must decide.
-FREE = {("seeds",), ("training", "optimizer", "learning_rate"), ("data", "split", "validation")}
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,13 @@ class Override:
 
 
 def _source(text: str) -> str:
-    return f"override '{text if len(text) <= 80 else text[:79] + '…'}'"
+    return f"override '{_cut(text)}'"
 
 
 def parse_overrides(words: Sequence[str]) -> tuple[tuple[Override, ...], list[Fault]]:
-    """The overrides, and a fault for every word that is not KEY=VALUE."""
-    overrides, faults = [], []
+    """The overrides, and a fault for every word that is not KEY=VALUE or contradicts another one."""
+    overrides: dict[tuple[str, ...], Override] = {}
+    faults = []
     for word in words:
         key, equals, text = word.partition("=")
         parts = tuple(part.strip() for part in key.split("."))
@@ -47,98 +51,89 @@ def parse_overrides(words: Sequence[str]) -> tuple[tuple[Override, ...], list[Fa
             faults.append(Fault(message, file=source))
             continue
         try:
-            overrides.append(Override(word, parts, yaml12.parse_value(text, source)))
+            override = Override(word, parts, yaml12.parse_value(text, source))
         except ConfigError as error:
             faults.extend(error.faults)
-    return tuple(overrides), faults
+            continue
+        first = overrides.setdefault(parts, override)
+        if json.dumps(first.value) != json.dumps(override.value):
+            message = f"expected one value, found two: '{_cut(first.text)}' and '{_cut(word)}'"
+            faults.append(Fault(message, parts, file=source))
+    return tuple(overrides.values()), faults
 
 
-def apply_overrides(
-    plain: Mapping[str, Any], overrides: Sequence[Override], complete: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], list[Fault]]:
-    """A changed deep copy, and a fault for every override that leads nowhere or gives a value of another type.
+def apply_overrides(plain: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[dict[str, Any], list[Fault]]:
+    """A changed deep copy, and a fault for every override that leads nowhere.
 
-    ``complete`` is the config with all defaults written out: an override may set what the file states, or a
-    parameter that has a default. It is None when the file alone is not valid: then unknown keys and types are left
-    to the check of the changed config.
+    Values are left to the check of the whole. The order of the overrides does not matter: a mapping is set before
+    what is in it, and its kind before the rest, which depends on it.
     """
     changed = copy.deepcopy(dict(plain))
-    faults = [fault for override in overrides if (fault := _set(changed, override, complete))]
-    return changed, faults
+    in_order = sorted(overrides, key=lambda override: ["" if part == "kind" else part for part in override.path])
+    faults = [fault for override in in_order if (fault := _set(changed, override))]
+    return changed, sorted(faults, key=lambda fault: [override.source for override in overrides].index(fault.file))
 
 
-def _set(changed: dict[str, Any], override: Override, complete: Mapping[str, Any] | None) -> Fault | None:
+def _set(changed: dict[str, Any], override: Override) -> Fault | None:
     place: Any = changed
-    full: Any = complete
     for depth, name in enumerate(override.path):
-        key = _key(place, name)
-        if fault := _unknown(place, full, key, override, depth, whole=complete is not None):
-            return fault
-        if depth == len(override.path) - 1:
-            before = _at(place, key) if key in _keys(place) else _at(full, key)
-            if complete is not None and (fault := _type_change(before, override)):
-                return fault
-            place[key] = override.value
+        at = override.path[:depth]
+        key: str | int = int(name) if isinstance(place, list) and INDEX.fullmatch(name) else name
+        present: dict[Any, Any] = dict(enumerate(place)) if isinstance(place, list) else place
+        known: dict[Any, Any] | None = present if isinstance(place, list) else keys_at(at, place)
+        last = depth == len(override.path) - 1
+        new_arm = at == ("arms",) and not last
+        if key not in present and (new_arm or (known is not None and key not in known)):
+            return _unknown(override, depth, list({**(known or {}), **present}))
+        if last:
+            _drop_strangers(at, place, key, override.value)
+            place[key] = copy.deepcopy(override.value)
             return None
-        inside, full = _at(place, key), _at(full, key)
+        inside = _opened(override.path[: depth + 1], present.get(key), {} if known is None else known.get(key))
         if not isinstance(inside, (dict, list)):
-            inside = place[key] = copy.deepcopy(full) if isinstance(full, list) else {}
-        place = inside
+            where = ".".join(override.path[: depth + 1])
+            message = f"unknown path: {where} is {found(inside)}, without keys"
+            return Fault(message, override.path[: depth + 2], file=override.source)
+        place[key] = place = inside
     return None
 
 
-def _unknown(place: Any, full: Any, key: str | int, override: Override, depth: int, *, whole: bool) -> Fault | None:
-    """The fault of a path that leads nowhere at this depth."""
-    last = depth == len(override.path) - 1
-    known = _keys(place) if isinstance(place, list) else {**_keys(full), **_keys(place)}
-    in_scalar = not last and key in known and _is_scalar(_at(place, key)) and not _keys(_at(full, key))
-    names_something = depth == 1 and override.path[0] in SECTIONS_OF_NAMES
-    if not in_scalar and (key in known or (last and names_something) or not (whole or isinstance(place, list))):
-        return None
-    at = override.path[: depth + 1 + in_scalar]
-    where = ".".join(at[:-1]) or "the config"
-    if in_scalar:
-        return Fault(f"unknown path: {where} is {found(_at(place, key))}, without keys", at, file=override.source)
-    names = [str(name) for name in known]
-    message = f"unknown path: {where} has {', '.join(names) or 'no keys'}; found '{shortened(at[-1])}'"
-    suggestion = nearest(at[-1], names)
-    if names_something and suggestion is None:
-        message += f"; to add it: '{where}.{shortened(at[-1])}={{…}}'"
-    return Fault(message, at, suggestion, file=override.source)
+def _opened(path: tuple[str, ...], stated: Any, default: Any) -> Any:
+    """What an override goes into: the value that the config states, or a copy of its default."""
+    if path == ("seeds",) and not isinstance(stated, list):  # an item of a number or a range of seeds
+        try:
+            return list(checked_seeds(default if stated is None else stated))
+        except PydanticCustomError:
+            return stated
+    return copy.deepcopy(default) if stated is None else stated
 
 
-def _key(place: Any, name: str) -> str | int:
-    return int(name) if isinstance(place, list) and INDEX.fullmatch(name) else name
+def _drop_strangers(at: tuple[str, ...], place: Any, key: str | int, value: Any) -> None:
+    """A new kind takes what it also has from the old one; the rest goes with the old one."""
+    kinds = kinds_at(at)
+    if key == "kind" and kinds and value in kinds.names and value != place.get("kind", kinds.default):
+        for stranger in kinds.strangers(place, value):
+            del place[stranger]
 
 
-def _keys(value: Any) -> dict[Any, None]:
-    if isinstance(value, Mapping):
-        return dict.fromkeys(value)
-    return dict.fromkeys(range(len(value))) if isinstance(value, list) else {}
+def _unknown(override: Override, depth: int, keys: Sequence[str | int]) -> Fault:
+    names = [str(key) for key in keys]
+    path, name = override.path[: depth + 1], override.path[depth]
+    where = ".".join(path[:-1]) or "the config"
+    message = f"unknown path: {where} has {', '.join(names) or 'no keys'}; found '{shortened(name)}'"
+    suggestion = nearest(name, names)
+    if path[:-1] == ("arms",) and suggestion is None:
+        message += f"; to add it: '{_cut(_in_one(override, depth + 1))}'"
+    return Fault(message, path, suggestion, file=override.source)
 
 
-def _at(value: Any, key: str | int) -> Any:
-    return value[key] if key in _keys(value) else None
+def _in_one(override: Override, depth: int) -> str:
+    """The same override with one mapping for what lies deeper than ``depth``."""
+    value = override.value
+    for part in reversed(override.path[depth:]):
+        value = {part: value}
+    return f"{'.'.join(override.path[:depth])}={show(value)}"
 
 
-def _is_scalar(value: Any) -> bool:
-    return value is not None and not isinstance(value, (dict, list))
-
-
-def _type_change(before: Any, override: Override) -> Fault | None:
-    """A text, a truth value, a number and a mapping do not replace one another; a list may sweep any of them."""
-    after = override.value
-    exempt = before is None or after is None or isinstance(after, list) or isinstance(before, list)
-    if exempt or override.path in FREE or _sort(before) == _sort(after):
-        return None
-    here = f" (the config has {found(before)})" if _is_scalar(before) else ""
-    message = f"change of type: expected {_sort(before)}{here}, found {found(after)}"
-    return Fault(message, override.path, file=override.source)
-
-
-def _sort(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    return "a text" if isinstance(value, str) else "a mapping"
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -10,13 +11,12 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from betterdl_cli.config.experiment import Experiment, Header, Recipe, Use, name_fault
+from betterdl_cli.config.places import LEARNING_RATE, OPTIMIZER, Place, kinds_at
 from betterdl_cli.datasets.base import DATASETS
-from betterdl_cli.errors import ConfigError, Fault, Path, nearest
-from betterdl_cli.models.base import MODELS
-from betterdl_cli.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from betterdl_cli.errors import ConfigError, Fault, Path, nearest, shortened
 from betterdl_cli.parameters import check, check_kind, found
 from betterdl_cli.registry import UnknownKindError
-from betterdl_cli.spec import DataSpec, Json, SplitSpec, TrainingSpec
+from betterdl_cli.spec import DataSpec, Json, SplitSpec, TrainingSpec, show
 from betterdl_cli.tasks import TASKS, Task
 from betterdl_cli.techniques.base import TECHNIQUES, Technique
 
@@ -30,11 +30,11 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
     faults: list[Fault] = []
     header = check(Header, plain, (), faults)
     data = _data(plain["data"], faults) if "data" in plain else None
-    model = check_kind(plain["model"], ("model",), faults, MODELS.get, MODELS.names) if "model" in plain else None
+    model = _of_kind(plain["model"], ("model",), faults) if "model" in plain else None
     training = _training(plain.get("training", {}), faults)
     base = _uses(plain.get("base", {}), "base", faults)
     techniques, resolved_techniques = _techniques(plain.get("techniques", {}), faults)
-    stacked = _stacked(plain.get("arms", {}), techniques, faults)
+    stacked = _stacked(plain.get("arms", {}), techniques, plain.get("techniques"), faults)
     task = TASKS[DATASETS.get(data.kind).task] if data else None
     metric = _metric(header.metric, task, data, faults) if header and task and data else ""
     recipes = (*(recipe for group in techniques.values() for recipe in group), *stacked)
@@ -75,10 +75,16 @@ def _plain(model: Any) -> dict[str, Json]:
 # ---- sections ----
 
 
+def _of_kind(value: Any, place: Place, faults: list[Fault]) -> tuple[str, Any] | None:
+    kinds = kinds_at(place)
+    assert kinds is not None
+    return check_kind(value, place, faults, kinds.get, kinds.names, default=kinds.default, others=kinds.others)
+
+
 def _data(value: Any, faults: list[Fault]) -> DataSpec | None:
     own = {key: item for key, item in value.items() if key != "split"} if isinstance(value, Mapping) else value
-    checked = check_kind(own, ("data",), faults, DATASETS.get, DATASETS.names, others=("split",))
-    split: SplitSpec | None = SplitSpec(train=0.6, validation=0.2, test=0.2)
+    checked = _of_kind(own, ("data",), faults)
+    split: SplitSpec | None = DataSpec.model_fields["split"].default
     if isinstance(value, Mapping) and value.get("split") is not None:
         split = check(SplitSpec, value["split"], ("data", "split"), faults)
     if checked is None or split is None:
@@ -89,32 +95,19 @@ def _data(value: Any, faults: list[Fault]) -> DataSpec | None:
 def _training(value: Any, faults: list[Fault]) -> TrainingSpec | None:
     if not isinstance(value, Mapping):
         return check(TrainingSpec, value, ("training",), faults)
-    path = ("training", "optimizer")
-    optimizer = check_kind(value.get("optimizer", {}), path, faults, _optimizer, tuple(OPTIMIZERS), default="adam")
+    optimizer = _of_kind(value.get("optimizer", {}), OPTIMIZER, faults)
     arguments: dict[str, Json] = {}
     if optimizer is not None:
         arguments = {"kind": optimizer[0], **_plain(optimizer[1])}
-        arguments["learning_rate"] = _learning_rate(arguments["learning_rate"], (*path, "learning_rate"), faults)
+        arguments["learning_rate"] = _learning_rate(arguments["learning_rate"], faults)
     rest = {key: item for key, item in value.items() if key != "optimizer"}
     training = check(TrainingSpec, rest, ("training",), faults)
     return training.model_copy(update={"optimizer": arguments}) if training else None
 
 
-def _optimizer(kind: str) -> type[Optimizer]:
-    if kind not in OPTIMIZERS:
-        raise UnknownKindError("optimizer", kind, tuple(OPTIMIZERS))
-    return OPTIMIZERS[kind]
-
-
-def _schedule(kind: str) -> type[Schedule]:
-    if kind not in SCHEDULES:
-        raise UnknownKindError("learning-rate schedule", kind, tuple(SCHEDULES))
-    return SCHEDULES[kind]
-
-
-def _learning_rate(value: Any, path: Path, faults: list[Fault]) -> Json:
+def _learning_rate(value: Any, faults: list[Fault]) -> Json:
     if isinstance(value, Mapping):
-        schedule = check_kind(value, path, faults, _schedule, tuple(SCHEDULES))
+        schedule = _of_kind(value, LEARNING_RATE, faults)
         return {"kind": schedule[0], **_plain(schedule[1])} if schedule else None
     return value
 
@@ -125,7 +118,7 @@ def _metric(name: str | None, task: Task, data: DataSpec, faults: list[Fault]) -
     parts = ("test", "val") if data.split.validation is not None else ("test",)
     known = [f"{part}_{metric}" for part in parts for metric in (task.metric, "loss")]
     if name not in known:
-        message = f"expected one of {', '.join(known)}, found '{name}'"
+        message = f"expected one of {', '.join(known)}, found '{shortened(name)}'"
         if name.startswith("val_") and data.split.validation is None:
             message += "; this split has no validation part"
         faults.append(Fault(message, ("metric",), suggestion=nearest(name, known)))
@@ -166,7 +159,7 @@ def _techniques(value: Any, faults: list[Fault]) -> tuple[dict[str, list[Recipe]
         faults.append(Fault(f"{_MAPPING_OF_TECHNIQUES}, found {found(value)}", ("techniques",)))
         return recipes, resolved
     for name, given in value.items():
-        path = ("techniques", name)
+        path: Path = ("techniques", name)
         cls = _technique(name, path, faults)
         if cls is None:
             continue
@@ -182,7 +175,8 @@ def _techniques(value: Any, faults: list[Fault]) -> tuple[dict[str, list[Recipe]
         if (arms := math.prod(len(given[key]) for key in swept)) > MAX_ARMS:
             faults.append(Fault(f"expected at most {MAX_ARMS} arms, found a sweep of {arms}", path))
             continue
-        for single, suffix in _combinations(given, swept):
+        different = {**given, **{key: _different(given[key], (*path, key), faults) for key in swept}}
+        for single, suffix in _combinations(different, swept):
             own: list[Fault] = []
             checked = check(cls, single, path, own)
             faults.extend(fault for fault in (_at_sweep(fault, given, single) for fault in own) if fault not in faults)
@@ -205,6 +199,17 @@ def _is_sweep(cls: type[Technique], key: str, value: Any) -> bool:
     return all(isinstance(item, list) for item in value) if takes_list else True
 
 
+def _different(values: list[Any], path: Path, faults: list[Fault]) -> list[Any]:
+    """The values of a sweep without those that stand there twice, each of which is a fault."""
+    first: dict[str, Any] = {}
+    for index, value in enumerate(values):
+        text = json.dumps(value, sort_keys=True)
+        if text in first:
+            faults.append(Fault(f"expected different values to sweep, found {show(value)} twice", (*path, index)))
+        first.setdefault(text, value)
+    return list(first.values())
+
+
 def _combinations(given: Mapping[str, Any], swept: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
     for values in itertools.product(*(given[key] for key in swept)):
         single = {**given, **dict(zip(swept, values, strict=True))}
@@ -220,10 +225,12 @@ def _in_id(value: Any) -> str:
 
 
 def _at_sweep(fault: Fault, given: Mapping[str, Any], single: Mapping[str, Any]) -> Fault:
-    """Point a fault of one combination at the element of the list it came from."""
+    """Point a fault of one combination at the element of the list it came from; an empty list has none."""
     if len(fault.path) < 3:
         return fault
     key = str(fault.path[2])
+    if given.get(key) == [] and len(fault.path) == 3 and not fault.message.startswith("expected at least"):
+        return Fault("expected a value, or a list of at least one to sweep, found an empty list", fault.path)
     if isinstance(given.get(key), list):
         for index, item in enumerate(given[key]):
             if item is single.get(key):
@@ -232,8 +239,13 @@ def _at_sweep(fault: Fault, given: Mapping[str, Any], single: Mapping[str, Any])
     return fault
 
 
-def _stacked(value: Any, techniques: Mapping[str, list[Recipe]], faults: list[Fault]) -> tuple[Recipe, ...]:
-    """Arms of several techniques: a list of names, or a mapping of names to parameters."""
+def _stacked(
+    value: Any, techniques: Mapping[str, list[Recipe]], written: Any, faults: list[Fault]
+) -> tuple[Recipe, ...]:
+    """Arms of several techniques: a list of names, or a mapping of names to parameters.
+
+    ``techniques`` are what the section of that name became, ``written`` is the section itself.
+    """
     if not isinstance(value, Mapping):
         faults.append(Fault(f"expected a mapping of arms, found {found(value)}", ("arms",)))
         return ()
@@ -242,8 +254,11 @@ def _stacked(value: Any, techniques: Mapping[str, list[Recipe]], faults: list[Fa
         path = ("arms", arm)
         if fault := name_fault(arm):
             faults.append(Fault(fault, path, at_key=True))
+        elif arm == CONTROL:
+            message = f"expected another name, found '{CONTROL}', which is the name of the arm without techniques"
+            faults.append(Fault(message, path, at_key=True))
         if isinstance(content, list) and content:
-            uses = _named_uses(content, path, techniques, faults)
+            uses = _named_uses(content, path, techniques, written, faults)
         elif isinstance(content, Mapping) and content:
             uses = _uses(content, "arms", faults, path)
         else:
@@ -256,7 +271,11 @@ def _stacked(value: Any, techniques: Mapping[str, list[Recipe]], faults: list[Fa
 
 
 def _named_uses(
-    names: list[Any], path: Path, techniques: Mapping[str, list[Recipe]], faults: list[Fault]
+    names: list[Any],
+    path: Path,
+    techniques: Mapping[str, list[Recipe]],
+    written: Mapping[str, Any],
+    faults: list[Fault],
 ) -> tuple[Use, ...]:
     uses: list[Use] = []
     for index, name in enumerate(names):
@@ -269,12 +288,26 @@ def _named_uses(
             continue
         settings = techniques.get(name, [])
         if len(settings) > 1:
-            faults.append(Fault(f"expected one setting of {name}, found a sweep: give its parameters here", where))
+            example = _first_settings(names, written)
+            arm = f"{path[-1]}: {show(example)}"
+            message = f"expected one setting of {name}, found a sweep: write the arm with one of them, such as '{arm}'"
+            faults.append(Fault(message, where))
         elif settings:
             uses.extend(settings[0].uses)
         elif name not in techniques and (cls := _technique(name, where, faults, at_key=False)):
             uses.extend(_by_default(name, cls, where, faults))
     return tuple(uses)
+
+
+def _first_settings(names: list[Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm of these techniques as a mapping, with the first value of what is swept."""
+    settings: dict[str, Any] = {}
+    for name in names:
+        if isinstance(name, str) and name in TECHNIQUES.names:
+            given, cls = written.get(name), TECHNIQUES.get(name)
+            given = given if isinstance(given, Mapping) else {}
+            settings[name] = {key: item[0] if _is_sweep(cls, key, item) else item for key, item in given.items()}
+    return settings
 
 
 def _by_default(name: str, cls: type[Technique], where: Path, faults: list[Fault]) -> tuple[Use, ...]:
@@ -293,12 +326,11 @@ def _check_arm_ids(recipes: tuple[Recipe, ...], faults: list[Fault]) -> None:
     if len(recipes) > MAX_ARMS:
         faults.append(Fault(f"expected at most {MAX_ARMS} arms, found {len(recipes)}", recipes[MAX_ARMS].path))
         return
-    seen = {CONTROL}
+    seen: set[str] = set()
     for recipe in recipes:
         if len(recipe.id) > MAX_ARM_ID:
             message = f"expected a sweep with arm names of at most {MAX_ARM_ID} characters, found {found(recipe.id)}"
             faults.append(Fault(message, recipe.path))
         if recipe.id in seen:
-            other = "the control has this name" if recipe.id == CONTROL else "another arm has this name"
-            faults.append(Fault(f"expected arms with different names, found '{recipe.id}' twice: {other}", recipe.path))
+            faults.append(Fault(f"expected arms with different names, found '{recipe.id}' twice", recipe.path))
         seen.add(recipe.id)

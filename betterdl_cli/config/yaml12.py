@@ -52,11 +52,15 @@ _PLAINER = {
 
 @dataclass(frozen=True)
 class Document:
-    """A file as plain data; ``marks`` holds where values (path, False) and keys (path, True) stand."""
+    """A file as plain data; ``marks`` holds where values (path, False) and keys (path, True) stand.
+
+    ``refused`` are those of them that cannot be judged any further, because they were refused as YAML.
+    """
 
     source: str
     data: Any
     marks: dict[tuple[Path, bool], Position] = field(default_factory=dict, repr=False, compare=False)
+    refused: frozenset[tuple[Path, bool]] = field(default=frozenset(), repr=False, compare=False)
 
     def locate(self, path: Path, *, key: bool = False) -> Position:
         """Line and column, from 1, of the value at ``path``, or of its key (a list item has none).
@@ -71,8 +75,13 @@ class Document:
                 return self.marks[part, False]
         return (1, 1)
 
+    def is_refused(self, path: Path, *, key: bool = False) -> bool:
+        """Whether a fault there would only repeat one of the YAML: of this key or value, or of an item of this list."""
+        items = {place[:-1] for place, _ in self.refused if place and isinstance(place[-1], int)}
+        return (path, key) in self.refused or (path in items and not key)
 
-def read(path: pathlib.Path) -> Document:
+
+def read(path: pathlib.Path, faults: list[Fault] | None = None) -> Document:
     """The config in a UTF-8 file, with or without a byte order mark; UTF-16 is refused.
 
     Raises ConfigError when the file cannot be read, and for whatever :func:`parse` refuses.
@@ -89,20 +98,26 @@ def read(path: pathlib.Path) -> Document:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise _refused(f"the file cannot be read: {reason}", source) from None
-    return parse(_decoded(content, source), source)
+    return parse(_decoded(content, source), source, faults)
 
 
-def parse(text: str, source: str) -> Document:
+def parse(text: str, source: str, faults: list[Fault] | None = None) -> Document:
     """The config in a text; ``source`` is the name that messages show.
 
-    Raises ConfigError, with all the faults that could be found together, up to MAX_FAULTS of them.
+    Raises ConfigError, with all the faults that could be found together, up to MAX_FAULTS of them. Given ``faults``,
+    those that leave the rest readable are appended to it instead; a refused value is then the text that stands for it.
     """
     builder = _Builder(text, source)
     data = builder.build(f"the file is empty; expected {_MAPPING}")
     if not isinstance(data, dict):
-        builder.add(f"expected {_MAPPING}, found {_kind(data)}", (), builder.marks[(), False])
+        if ((), False) not in builder.refused:
+            builder.add(f"expected {_MAPPING}, found {_kind(data)}", (), builder.marks[(), False])
         raise ConfigError(builder.faults)
-    return Document(source, data, builder.marks)
+    if builder.faults and faults is None:
+        raise ConfigError(builder.faults)
+    if faults is not None:
+        faults.extend(builder.faults)
+    return Document(source, data, builder.marks, frozenset(builder.refused))
 
 
 def parse_value(text: str, source: str) -> Any:
@@ -110,8 +125,12 @@ def parse_value(text: str, source: str) -> Any:
 
     Raises ConfigError, also for an empty text; its faults have no line, and paths that start at the value.
     """
+    builder = _Builder(text, source)
     try:
-        return _Builder(text, source).build("expected a value, found nothing")
+        value = builder.build("expected a value, found nothing")
+        if builder.faults:
+            raise ConfigError(builder.faults)
+        return value
     except ConfigError as error:
         raise ConfigError([replace(fault, line=0, column=0) for fault in error.faults]) from None
 
@@ -139,8 +158,11 @@ class _Builder:
         self.source = source
         self.faults: list[Fault] = []
         self.marks: dict[tuple[Path, bool], Position] = {}
+        self.refused: set[tuple[Path, bool]] = set()
         self.nodes = 0
         self.depth = 0
+        self.in_key = False
+        self.unused = 0  # levels of values that are read but not part of the data: of a key twice, or no key
         self.loader: Any = None
 
     def add(self, message: str, path: Path, position: Position) -> None:
@@ -149,12 +171,21 @@ class _Builder:
         if len(self.faults) == MAX_FAULTS:
             self.stop(f"stopped after {MAX_FAULTS} faults", (), position)
 
+    def refuse(self, message: str, path: Path, position: Position) -> None:
+        """Note a fault of a key or value that is then unknown."""
+        self.add(message, path, position)
+        if not self.unused:
+            self.refused.add((path, self.in_key))
+
     def stop(self, message: str, path: Path = (), position: Position = (0, 0)) -> NoReturn:
         """Raise ConfigError with this fault and those noted before it."""
         raise ConfigError([*self.faults, Fault(message, path, None, self.source, *position)])
 
     def build(self, empty: str) -> Any:
-        """The data of the only document; raises ConfigError, with ``empty`` as message when there is none."""
+        """The data of the only document; raises ConfigError, with ``empty`` as message when there is none.
+
+        Faults that leave the rest readable are only noted.
+        """
         if len(self.text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             self.stop(_TOO_LONG)
         if bad := yaml.SafeLoader.NON_PRINTABLE.search(self.text):
@@ -162,7 +193,7 @@ class _Builder:
             self.stop(found, (), _position(self.text, bad.start()))
         self.loader = yaml.SafeLoader(self.text)
         try:
-            data = self._document(empty)
+            return self._document(empty)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark or self.loader.get_mark()
             self.stop(_syntax_message(error), (), _start(mark))
@@ -170,9 +201,6 @@ class _Builder:
             # PyYAML converts "\UFFFFFFFF" and %YAML 1.<5000 digits> without a check
             message = "invalid YAML: an escape or a version number is out of range"
             self.stop(message, (), _start(self.loader.get_mark()))
-        if self.faults:
-            raise ConfigError(self.faults)
-        return data
 
     def _document(self, empty: str) -> Any:
         self.loader.get_event()  # the start of the stream
@@ -189,7 +217,8 @@ class _Builder:
         return data
 
     def _value(self, event: Any, path: Path) -> Any:
-        self.marks[path, False] = _start(event.start_mark)
+        if not self.unused:
+            self.marks[path, False] = _start(event.start_mark)
         return self._node(event, path)
 
     def _node(self, event: Any, path: Path) -> Any:
@@ -197,9 +226,15 @@ class _Builder:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             self.stop(f"expected at most {MAX_NODES} names and values, found more", path, position)
-        self._refuse_properties(event, path)
         if isinstance(event, yaml.AliasEvent):
-            return None
+            name = f"*{_shown(str(event.anchor))}"
+            self.refuse(f"aliases are not allowed, found {name}; write the value out", path, position)
+            return name
+        if event.anchor is not None:
+            self.add(f"anchors are not allowed, found &{_shown(event.anchor)}; leave it out", path, position)
+        if event.tag is not None:
+            found = f"!!{event.tag.removeprefix(_CORE_TAG)}" if event.tag.startswith(_CORE_TAG) else event.tag
+            self.refuse(f"tags are not allowed, found {_shown(found)}", path, position)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path)
         if self.depth == MAX_DEPTH:
@@ -209,18 +244,6 @@ class _Builder:
         data = build(path)
         self.depth -= 1
         return data
-
-    def _refuse_properties(self, event: Any, path: Path) -> None:
-        tag = getattr(event, "tag", None)
-        if isinstance(event, yaml.AliasEvent):
-            found = f"aliases are not allowed, found *{_shown(str(event.anchor))}; write the value out"
-            self.add(found, path, _start(event.start_mark))
-        elif event.anchor is not None:
-            found = f"anchors are not allowed, found &{_shown(event.anchor)}; leave it out"
-            self.add(found, path, _start(event.start_mark))
-        if tag is not None:
-            found = f"!!{tag.removeprefix(_CORE_TAG)}" if tag.startswith(_CORE_TAG) else tag
-            self.add(f"tags are not allowed, found {_shown(found)}", path, _start(event.start_mark))
 
     def _list(self, path: Path) -> list[Any]:
         items: list[Any] = []
@@ -234,10 +257,15 @@ class _Builder:
         while not isinstance(event := self.loader.get_event(), yaml.MappingEndEvent):
             key = self._key(event, path)
             child = (*path, "?" if key is None else key)
-            position = self.marks[child, True] = _start(event.start_mark)
+            position = _start(event.start_mark)
             if key in lines:
                 self.add(f"duplicate key '{_shown(key)}', first at line {lines[key]}", child, position)
+            used = key is not None and key not in lines
+            self.unused += not used
+            if not self.unused:
+                self.marks[child, True] = position
             value = self._value(self.loader.get_event(), child)
+            self.unused -= not used
             if key is not None:
                 values.setdefault(key, value)
                 lines.setdefault(key, position[0])
@@ -245,15 +273,22 @@ class _Builder:
 
     def _key(self, event: Any, path: Path) -> str | None:
         """The key, or None after a fault for a key that is not text."""
-        faults = len(self.faults)
-        key = self._node(event, path)
-        if len(self.faults) > faults:
-            return None
-        if isinstance(key, str):
-            return key
-        found = _kind(key) if isinstance(key, list | dict) else _shown(event.value) or "nothing"
-        hint = "; in quotes it is a name" if isinstance(key, bool | int | float) else ""
-        self.add(f"expected a name, found {found}{hint}", path, _start(event.start_mark))
+        if isinstance(event, yaml.ScalarEvent):
+            self.in_key = True
+            key = self._node(event, (*path, _SURROGATE.sub("?", event.value)))
+            self.in_key = False
+            if isinstance(key, str):
+                return key
+        else:
+            self.unused += 1
+            key = self._node(event, path)
+            self.unused -= 1
+        if not isinstance(event, yaml.AliasEvent):
+            found = _kind(key) if isinstance(key, list | dict) else _shown(event.value) or "nothing"
+            hint = "; in quotes it is a name" if isinstance(key, bool | int | float) else ""
+            self.add(f"expected a name, found {found}{hint}", path, _start(event.start_mark))
+        if not self.unused:
+            self.refused.add((path, False))
         return None
 
     def _scalar(self, event: Any, path: Path) -> Any:
@@ -264,7 +299,8 @@ class _Builder:
             if surrogate := _SURROGATE.search(text):  # from an escape
                 raise ValueError(f"expected text, found half of a surrogate pair, {surrogate[0]!a}")
         except ValueError as error:
-            self.add(str(error), path, _start(event.start_mark))
+            self.refuse(str(error), path, _start(event.start_mark))
+            return _SURROGATE.sub("?", text)
         return text
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
 
 from betterdl_cli.config.overrides import apply_overrides, parse_overrides
-from betterdl_cli.config.reading import read_experiment
 
 
 def parse_faults(*words: str) -> list[str]:
@@ -15,16 +15,16 @@ def parse_faults(*words: str) -> list[str]:
     return [str(fault) for fault in faults]
 
 
-def applied(plain: dict[str, Any], *words: str, complete: bool = True) -> dict[str, Any]:
+def applied(plain: dict[str, Any], *words: str) -> dict[str, Any]:
     overrides, unparsed = parse_overrides(words)
-    changed, unfit = apply_overrides(plain, overrides, read_experiment(plain).resolved if complete else None)
+    changed, unfit = apply_overrides(plain, overrides)
     assert [str(fault) for fault in (*unparsed, *unfit)] == []
     return changed
 
 
-def faults_of(plain: dict[str, Any], *words: str, complete: bool = True) -> list[str]:
+def faults_of(plain: dict[str, Any], *words: str) -> list[str]:
     overrides, unparsed = parse_overrides(words)
-    _, unfit = apply_overrides(plain, overrides, read_experiment(plain).resolved if complete else None)
+    _, unfit = apply_overrides(plain, overrides)
     return [str(fault) for fault in (*unparsed, *unfit)]
 
 
@@ -98,8 +98,16 @@ def test_value_of_the_file_is_replaced(plain: dict[str, Any]) -> None:
     assert plain == before
 
 
-def test_last_of_two_overrides_counts(plain: dict[str, Any]) -> None:
-    assert applied(plain, "training.epochs=50", "training.epochs=60")["training"]["epochs"] == 60
+def test_override_given_twice_counts_once(plain: dict[str, Any]) -> None:
+    assert applied(plain, "training.epochs=50", "training.epochs=50")["training"]["epochs"] == 50
+
+
+@pytest.mark.parametrize("other", ["60", "50.0", "'50'", "null", "[50]"])
+def test_override_given_twice_with_different_values_is_refused(plain: dict[str, Any], other: str) -> None:
+    second = f"training.epochs={other}"
+    assert faults_of(plain, "training.epochs=50", second) == [
+        f"override '{second}': training.epochs: expected one value, found two: 'training.epochs=50' and '{second}'"
+    ]
 
 
 def test_parameter_with_a_default_is_set(plain: dict[str, Any]) -> None:
@@ -108,7 +116,7 @@ def test_parameter_with_a_default_is_set(plain: dict[str, Any]) -> None:
     )
     assert changed["training"]["validation_batch_size"] == 8
     assert changed["training"]["optimizer"] == {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9}
-    assert changed["store"] == {"weights": False}
+    assert changed["store"] == {"weights": False, "predictions": True}
 
 
 def test_item_of_a_list_is_replaced(plain: dict[str, Any]) -> None:
@@ -133,8 +141,14 @@ def test_technique_without_parameters_gets_one(plain: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("section", ["techniques", "base"])
-def test_technique_is_added_by_its_parameters(plain: dict[str, Any], section: str) -> None:
-    assert applied(plain, f"{section}.l2={{l2: 0.1}}")[section] == {"l2": {"l2": 0.1}}
+@pytest.mark.parametrize("word", ["l2={l2: 0.1}", "l2.l2=0.1"])
+def test_technique_is_added_by_its_parameters(plain: dict[str, Any], section: str, word: str) -> None:
+    assert applied(plain, f"{section}.{word}")[section] == {"l2": {"l2": 0.1}}
+
+
+def test_technique_is_added_to_an_arm(plain: dict[str, Any]) -> None:
+    plain["arms"] = {"both": {"l2": {}, "dropout": {}}}
+    assert applied(plain, "arms.both.l1.l1=0.1")["arms"]["both"] == {"l2": {}, "dropout": {}, "l1": {"l1": 0.1}}
 
 
 def test_arm_is_added(plain: dict[str, Any]) -> None:
@@ -181,11 +195,16 @@ TOP = "unknown path: the config has name, data, model, training, base, technique
         ("model.hidden.00=3", "model.hidden.00: unknown path: model.hidden has 0; found '00' "
          "(did you mean '0'?)"),
         ("model.hidden.0.x=3", "model.hidden.0.x: unknown path: model.hidden.0 is 8, without keys"),
-        ("techniques.droput.rate=0.4", "techniques.droput: unknown path: techniques has dropout; found 'droput' "
-         "(did you mean 'dropout'?)"),
+        ("model.kind.x=3", "model.kind.x: unknown path: model.kind is the text 'mlp', without keys"),
+        ("training.validation_batch_size.x=3", "training.validation_batch_size.x: unknown path: "
+         "training.validation_batch_size is 1024, without keys"),
+        ("metric.x=3", "metric.x: unknown path: metric is nothing, without keys"),
         ("techniques.dropout.rte=0.4", "techniques.dropout.rte: unknown path: techniques.dropout has rate, retention; "
          "found 'rte' (did you mean 'rate'?)"),
-        ("base.l2.l2=0.1", "base.l2: unknown path: base has no keys; found 'l2'; to add it: 'base.l2={…}'"),
+        ("arms.both.l2.l2=0.1",
+         "arms.both: unknown path: arms has no keys; found 'both'; to add it: 'arms.both={l2: {l2: 0.1}}'"),
+        ("data.n_sample=5", "data.n_sample: unknown path: data has kind, n_samples, noise, factor, "
+         "random_state, split; found 'n_sample' (did you mean 'n_samples'?)"),
     ],
 )  # fmt: skip
 def test_unknown_path_is_refused(plain: dict[str, Any], word: str, message: str) -> None:
@@ -198,47 +217,105 @@ def test_path_of_five_thousand_digits_is_refused(plain: dict[str, Any]) -> None:
     assert fault.endswith(f"found '{'9' * 39}…'")
 
 
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("training.epochs=x", "expected a number (the config has 5), found the text 'x'"),
-        ("training.epochs=true", "expected a number (the config has 5), found the truth value true"),
-        ("training.epochs='7'", "expected a number (the config has 5), found the text '7'"),
-        ("training.epochs={}", "expected a number (the config has 5), found a mapping"),
-        ("training=5", "expected a mapping, found 5"),
-        ("training.optimizer=adam", "expected a mapping, found the text 'adam'"),
-        ("name=5", "expected a text (the config has the text 't'), found 5"),
-        ("store.weights=no", "expected true or false (the config has the truth value true), found the text 'no'"),
-        ("store.weights=1", "expected true or false (the config has the truth value true), found 1"),
-    ],
-)
-def test_change_of_type_is_refused(plain: dict[str, Any], word: str, message: str) -> None:
-    assert faults_of(plain, word) == [f"override '{word}': {word.partition('=')[0]}: change of type: {message}"]
-
-
-def test_integer_and_fraction_are_both_numbers(plain: dict[str, Any]) -> None:
-    assert applied(plain, "data.split.train=0.5")["data"]["split"]["train"] == 0.5
-
-
 def test_all_overrides_that_do_not_fit_are_reported(plain: dict[str, Any]) -> None:
-    assert len(faults_of(plain, "a", "foo=1", "training.epochs=x", "training.batch_size=8")) == 3
+    found = faults_of(plain, "training.x=1", "a", "model.x=1", "training.batch_size=8", "data.x=1")
+    assert [fault.partition(":")[0] for fault in found] == [
+        "override 'a'", "override 'training.x=1'", "override 'model.x=1'", "override 'data.x=1'"
+    ]  # fmt: skip
 
 
-# ---- a file that is not valid by itself ----
+def test_paste_of_the_suggested_override_adds_the_arm(plain: dict[str, Any]) -> None:
+    assert applied(plain, "arms.both={l2: {l2: 0.1}}")["arms"] == {"both": {"l2": {"l2": 0.1}}}
 
 
-def test_without_defaults_unknown_keys_are_left_to_the_check_of_the_whole(plain: dict[str, Any]) -> None:
-    changed = applied(plain, "training.epoch=5", "foo.bar=1", complete=False)
-    assert changed["training"]["epoch"] == 5
-    assert changed["foo"] == {"bar": 1}
+# ---- under a default that the file does not state ----
 
 
-def test_without_defaults_a_faulty_value_can_be_replaced_by_another_type(plain: dict[str, Any]) -> None:
-    plain["training"]["epochs"] = "many"
-    assert applied(plain, "training.epochs=5", complete=False)["training"]["epochs"] == 5
+@pytest.mark.parametrize("split", [{}, {"split": None}])
+@pytest.mark.parametrize(("key", "value"), [("resplit", True), ("validation", "test"), ("train", 0.5)])
+def test_split_that_the_file_leaves_out_is_changed_from_its_default(
+    plain: dict[str, Any], split: dict[str, Any], key: str, value: object
+) -> None:
+    plain["data"] = {"kind": "make_circles", **split}
+    changed = applied(plain, f"data.split.{key}={value}".lower())["data"]["split"]
+    default = {"train": 0.6, "validation": 0.2, "test": 0.2, "order": "shuffled", "seed": 0, "resplit": False}
+    assert changed == {**default, key: value}
 
 
-@pytest.mark.parametrize("word", ["model.hidden.7=1", "model.hidden.7.x=1", "model.hidden.x.y=1", "name.x=1"])
-def test_without_defaults_items_and_values_have_no_keys_either(plain: dict[str, Any], word: str) -> None:
-    (fault,) = faults_of(plain, word, complete=False)
-    assert "unknown path: " in fault
+def test_optimizer_that_the_file_leaves_out_is_the_default_one(plain: dict[str, Any]) -> None:
+    del plain["training"]["optimizer"]
+    assert applied(plain, "training.optimizer.beta_1=0.8")["training"]["optimizer"] == {"beta_1": 0.8}
+    (fault,) = faults_of(plain, "training.optimizer.momentum=0.8")
+    assert "found 'momentum'" in fault
+
+
+def test_section_that_the_file_leaves_out_can_be_given(plain: dict[str, Any]) -> None:
+    del plain["model"]
+    assert applied(plain, "model.hidden=[4]", "model.kind=mlp")["model"] == {"kind": "mlp", "hidden": [4]}
+
+
+def test_keys_of_a_kind_that_does_not_exist_are_left_to_the_check_of_the_whole(plain: dict[str, Any]) -> None:
+    plain["data"]["kind"] = "make_circle"
+    assert applied(plain, "data.n_sample=5")["data"]["n_sample"] == 5
+
+
+def test_item_of_a_range_of_seeds_that_is_too_long_is_refused_without_making_it(plain: dict[str, Any]) -> None:
+    plain["seeds"] = 2_000_000_000
+    assert faults_of(plain, "seeds.1=7") == [
+        "override 'seeds.1=7': seeds.1: unknown path: seeds is 2000000000, without keys"
+    ]
+
+
+# ---- a change of kind ----
+
+
+def test_new_kind_keeps_the_parameters_that_it_also_takes_and_drops_the_others(plain: dict[str, Any]) -> None:
+    plain["training"]["optimizer"] = {"kind": "adam", "learning_rate": 0.1, "clipnorm": 1, "beta_1": 0.8}
+    changed = applied(plain, "training.optimizer.kind=sgd")["training"]["optimizer"]
+    assert changed == {"kind": "sgd", "learning_rate": 0.1, "clipnorm": 1}
+
+
+def test_new_kind_of_an_optimizer_without_a_kind_drops_the_parameters_of_the_default_one(plain: dict[str, Any]) -> None:
+    plain["training"]["optimizer"] = {"beta_1": 0.8}
+    assert applied(plain, "training.optimizer.kind=sgd")["training"]["optimizer"] == {"kind": "sgd"}
+
+
+def test_new_dataset_keeps_the_split(plain: dict[str, Any]) -> None:
+    split = plain["data"]["split"]
+    assert applied(plain, "data.kind=digits")["data"] == {"kind": "digits", "split": split}
+
+
+def test_new_model_and_new_schedule_drop_what_they_do_not_take(plain: dict[str, Any]) -> None:
+    plain["model"]["activation"] = "tanh"
+    plain["training"]["optimizer"]["learning_rate"] = {
+        "kind": "cosine_decay", "initial_learning_rate": 0.1, "decay_steps": 5, "alpha": 0.1
+    }  # fmt: skip
+    changed = applied(plain, "model.kind=cnn", "training.optimizer.learning_rate.kind=exponential_decay")
+    assert changed["model"] == {"kind": "cnn", "activation": "tanh"}
+    assert changed["training"]["optimizer"]["learning_rate"] == {
+        "kind": "exponential_decay", "initial_learning_rate": 0.1, "decay_steps": 5
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["digits", "make_circles", "nonsense"])
+def test_misspelt_parameter_stays_to_be_reported(plain: dict[str, Any], kind: str) -> None:
+    plain["data"]["n_sampels"] = 5
+    assert applied(plain, f"data.kind={kind}")["data"]["n_sampels"] == 5
+
+
+def test_same_kind_drops_nothing(plain: dict[str, Any]) -> None:
+    plain["training"]["optimizer"]["beta_1"] = 0.8
+    assert applied(plain, "training.optimizer.kind=sgd")["training"]["optimizer"]["beta_1"] == 0.8
+
+
+WORDS = [
+    "training.optimizer.momentum=0.9", "training.optimizer.kind=sgd", "training.optimizer={kind: adam, beta_1: 0.8}",
+    "base.l2.l2=0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", list(itertools.permutations([*WORDS, "base.batch_norm={}"])))
+def test_order_of_overrides_does_not_matter(plain: dict[str, Any], words: tuple[str, ...]) -> None:
+    changed = applied(plain, *words)
+    assert changed["training"]["optimizer"] == {"kind": "sgd", "momentum": 0.9}
+    assert list(changed["base"]) == ["batch_norm", "l2"]

@@ -83,7 +83,27 @@ def test_section_that_is_no_mapping_is_refused(plain: dict[str, Any], section: s
 
 
 def test_missing_sections_are_reported_together() -> None:
-    assert faults_of({}) == [f"{key}: expected a value, found nothing" for key in ("name", "data", "model")]
+    missing = "required key is missing; expected"
+    assert faults_of({}) == [
+        f"name: {missing} a text: the name of the experiment",
+        f"data: {missing} a mapping with the kind of the dataset (bdl list datasets) and its parameters",
+        f"model: {missing} a mapping with the kind of the model (bdl list models) and its parameters",
+    ]
+
+
+def test_missing_part_of_a_split_says_what_it_holds(plain: dict[str, Any]) -> None:
+    del plain["data"]["split"]["test"]
+    assert faults_of(plain) == [
+        "data.split.test: required key is missing; expected a number: rows or fraction for the test set"
+    ]
+
+
+def test_misspelt_activation_names_those_like_it(plain: dict[str, Any]) -> None:
+    plain["model"]["activation"] = "rleu"
+    assert faults_of(plain) == [
+        "model.activation: expected one of 30 names (relu, relu6, elu, silu, selu, …), found the text 'rleu' (did you "
+        "mean 'relu'?)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +181,7 @@ def test_misspelt_kind_is_refused_with_the_nearest_one(
          "kind (kind: exponential_decay | inverse_time_decay | polynomial_decay | cosine_decay | "
          "cosine_decay_restarts | piecewise_constant_decay), found none"),
         (lambda c: c["training"]["optimizer"].update(learning_rate={"kind": "cosine_decay", "decay_steps": 5}),
-         "training.optimizer.learning_rate.initial_learning_rate: expected a value, found nothing"),
+         "training.optimizer.learning_rate.initial_learning_rate: required key is missing; expected a number"),
         (lambda c: c.update(metric="accuracy"), "metric: expected one of test_accuracy, test_loss, val_accuracy, "
          "val_loss, found 'accuracy' (did you mean 'val_accuracy'?)"),
         (lambda c: c.update(metric=5), "metric: expected a text, found 5"),
@@ -254,14 +274,21 @@ def test_fault_beside_a_sweep_is_reported_once(plain: dict[str, Any]) -> None:
 
 def test_empty_sweep_is_refused(plain: dict[str, Any]) -> None:
     assert faults_of(plain, techniques={"dropout": {"rate": []}}) == [
-        "techniques.dropout.rate: expected a number, found a list"
+        "techniques.dropout.rate: expected a value, or a list of at least one to sweep, found an empty list"
     ]
 
 
 def test_sweep_of_the_same_value_twice_is_refused(plain: dict[str, Any]) -> None:
     assert faults_of(plain, techniques={"dropout": {"rate": [0.2, 0.2]}}) == [
-        "techniques.dropout: expected arms with different names, found 'dropout-rate-0.2' twice: another arm has this "
-        "name"
+        "techniques.dropout.rate.1: expected different values to sweep, found 0.2 twice"
+    ]
+
+
+def test_sweep_of_the_same_number_three_times_beside_another_sweep_is_refused_twice(plain: dict[str, Any]) -> None:
+    techniques = {"early_stopping": {"patience": [5, 5, 5], "start_from_epoch": [1, 2]}}
+    assert faults_of(plain, techniques=techniques) == [
+        f"techniques.early_stopping.patience.{index}: expected different values to sweep, found 5 twice"
+        for index in (1, 2)
     ]
 
 
@@ -307,8 +334,8 @@ def test_dropout_by_rate_and_retention_at_once_is_refused(plain: dict[str, Any])
         ({"a/b": ["l2"]}, f"arms.a/b: {NAME}, found the text 'a/b'"),
         ({"x" * 101: ["l2"]},
          f"arms.{'x' * 39}…: expected a name of at most 100 characters, found 101 characters"),
-        ({"control": ["l2"]}, "arms.control: expected arms with different names, found 'control' twice: the control "
-         "has this name"),
+        ({"control": ["l2"]}, "arms.control: expected another name, found 'control', which is the name of the arm "
+         "without techniques"),
         ({"a": []}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
         ({"a": {}}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found none"),
         ({"a": "l2"}, "arms.a: expected a list of techniques, or a mapping of techniques to parameters, found the text "
@@ -326,8 +353,17 @@ def test_stacked_arm_that_is_refused(plain: dict[str, Any], arms: dict[str, Any]
 
 def test_stacked_arm_cannot_take_its_parameters_from_a_sweep(plain: dict[str, Any]) -> None:
     assert faults_of(plain, techniques={"dropout": {"rate": [0.1, 0.2]}}, arms={"a": ["l2", "dropout"]}) == [
-        "arms.a.1: expected one setting of dropout, found a sweep: give its parameters here"
+        "arms.a.1: expected one setting of dropout, found a sweep: write the arm with one of them, such as "
+        "'a: {l2: {}, dropout: {rate: 0.1}}'"
     ]
+
+
+def test_arm_that_is_suggested_for_a_sweep_is_built_from_the_config(plain: dict[str, Any]) -> None:
+    techniques = {"dropout": {"rate": [0.1, 0.2]}, "l2": {"l2": 0.3}, "batch_norm": None}
+    (fault,) = faults_of(plain, techniques=techniques, arms={"a": ["batch_norm", "l2", "dropout"]})
+    assert fault.endswith("such as 'a: {batch_norm: {}, l2: {l2: 0.3}, dropout: {rate: 0.1}}'")
+    arms = {"a": {"batch_norm": {}, "l2": {"l2": 0.3}, "dropout": {"rate": 0.1}}}
+    assert "a" in ids(read_experiment({**plain, "techniques": techniques, "arms": arms}))
 
 
 def test_stacked_arm_with_the_name_of_a_treatment_is_refused(plain: dict[str, Any]) -> None:

@@ -1,0 +1,33 @@
+"""What a valid config states that its author may not have meant, as far as it is known without loading the data."""
+
+from __future__ import annotations
+
+from betterdl_cli.config.loading import Loaded
+from betterdl_cli.spec import DataSpec
+
+
+def notes(loaded: Loaded) -> list[str]:
+    return [text for text in (_whole_batches(loaded),) if text]
+
+
+def _whole_batches(loaded: Loaded) -> str:
+    """A batch cannot have more rows than there are."""
+    rows = training_rows(loaded.experiment.data)
+    sizes = sorted({arm.spec.training.batch_size for arm in loaded.arms})
+    larger = [size for size in sizes if rows is not None and size > rows]
+    if not larger:
+        return ""
+    named = " and ".join(str(size) for size in larger[:5]) + (" and more" if len(larger) > 5 else "")
+    alike = [size for size in sizes if rows is not None and size >= rows]
+    same = "; arms that differ only by that are the same" if len(alike) > 1 else ""
+    return f"batch size {named}: more than the {rows} training rows, so every update sees all of them{same}"
+
+
+def training_rows(data: DataSpec) -> int | None:
+    """How many rows the training part has; None when only the data can tell."""
+    part, rows = data.split.train, data.parameters.get("n_samples")
+    if data.row_limit is not None:
+        return None
+    if isinstance(part, int):
+        return part
+    return int(part * rows + 1e-9) if isinstance(rows, int) else None
