@@ -215,7 +215,8 @@ class Look:
     """How the lines of some curves are drawn.
 
     ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1
-    makes every epoch pale and lays on it the means over blocks of so many epochs.
+    makes every epoch pale and lays on it the means over blocks of so many epochs, ``under`` makes wide pale lines,
+    which show on both sides of others that lie exactly on them.
     """
 
     colour: str
@@ -223,6 +224,7 @@ class Look:
     dashed: bool = False
     marked: bool = False
     block: int = 1
+    under: bool = False
 
 
 def dashes(dashed: bool) -> LineStyle:
@@ -267,13 +269,15 @@ def _draw_line(
     zorder: float = 3.0,
 ) -> None:
     """The line of every epoch, of group id ``gid``, and where wanted the block means, ``gid`` + ' blocks'."""
+    if look.under:
+        width, alpha, zorder = width + 4.0, 0.45 * alpha, zorder - 0.5
     strong: dict[str, Any] = {
-        "linestyle": dashes(look.dashed),
+        "linestyle": dashes(look.dashed and not look.under),
         "linewidth": width,
         "alpha": alpha,
         "zorder": zorder,
     }
-    if look.marked:
+    if look.marked and not look.under:
         strong |= {"marker": "o", "markersize": 2.2 + width}
         strong |= {"markerfacecolor": "white"} if look.dashed else {}
     if look.block == 1:
@@ -291,7 +295,11 @@ _CROSS = _END | {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.6}
 
 
 def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Limits, look: Look) -> None:
-    """A dot where a run stopped and a cross where one diverged, at the edge of the panel when beyond it."""
+    """A dot where a run stopped and a cross where one diverged, at the edge of the panel when beyond it.
+
+    A cross stands at the epoch of divergence in every panel; where that has no finite value, as high as the last
+    one that has, and without any at the upper edge.
+    """
     for diverged, kind in ((False, "stopped"), (True, "diverged")):
         points: list[tuple[int, float]] = []
         for seed, row in zip(curves.seeds, curves.values, strict=True):
@@ -301,7 +309,9 @@ def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Li
             reached = np.flatnonzero(np.isfinite(row) & (curves.epochs <= (end.diverged or end.last)))
             if reached.size:
                 value = min(max(float(row[reached[-1]]), limits.low), limits.high)
-                points.append((int(curves.epochs[reached[-1]]), value))
+                points.append((end.diverged or int(curves.epochs[reached[-1]]), value))
+            elif end.diverged is not None:
+                points.append((end.diverged, limits.high))
         if points:
             mark = _CROSS | {"markeredgecolor": look.colour} if diverged else _DOT
             axes.plot(*np.transpose(points), color=look.colour, gid=f"{look.gid} {kind}", **mark)
@@ -327,10 +337,12 @@ def draw_alive(axes: Axes, what: str, epochs: int, lines: Sequence[Alive]) -> No
     most = max(line.total for line in lines)
     axes.set_ylim(-0.15 * most, 1.15 * most)
     axes.yaxis.set_major_locator(FixedLocator([0, most]))
-    axes.set_ylabel(f"{what}\ntraining")
-    axes.yaxis.set_label_coords(LABEL, 0.5)
     kinds = {end.diverged is not None for line in lines for end in line.ends.values()}
+    axes.set_ylabel(f"{what}\n{'alive' if True in kinds else 'training'}")
+    axes.yaxis.set_label_coords(LABEL, 0.5)
     marks = [mark for kind, mark in ((False, "● stopped"), (True, "× diverged")) if kind in kinds]
+    if True in kinds:
+        marks.append("alive: in training and not diverged")
     name_panel(axes, "   ".join(marks))
 
 
