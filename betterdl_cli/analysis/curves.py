@@ -170,14 +170,19 @@ def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> 
     return _curves(differences, lasts, log=False)
 
 
-def coincide(one: Curves, other: Curves) -> bool:
-    """Whether the curves are the same number for number, as far as both go, so that one hides the other."""
+def identical_until(one: Curves, other: Curves) -> int:
+    """The last epoch up to which the curves are the same number for number, so that one hides the other; 0 for none.
+
+    A single epoch in common counts only when it is all that both have.
+    """
     if one.seeds != other.seeds:
-        return False
+        return 0
     epochs, left, right = np.intersect1d(one.epochs, other.epochs, return_indices=True)
     first, second = one.values[:, left], other.values[:, right]
     both = np.isfinite(first) & np.isfinite(second)
-    return bool(both.any() and (first == second)[both].all())
+    epochs, different = epochs[both.any(axis=0)], ((first != second) & both).any(axis=0)[both.any(axis=0)]
+    same = int(np.argmax(different)) if different.any() else len(epochs)
+    return int(epochs[same - 1]) if same > 1 or same == len(epochs) > 0 else 0
 
 
 def panel_metrics(control: ArmHistories, treatment: ArmHistories) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from betterdl_cli.analysis.curves import (
     arm_curves,
     axis_limits,
     block_width,
-    coincide,
     endings,
+    identical_until,
     is_loss,
     panel_metrics,
     wants_log_axis,
@@ -119,18 +119,18 @@ def _notes(arms: Sequence[ArmHistories], panels: Sequence[_Panel], note: str) ->
     notes = [line for panel in panels for line in style.cut_note(panel.metric.replace("_", " "), panel.limits)]
     notes += block_note(max(arm.longest for arm in arms))
     notes += [line for arm in arms for line in diverged_note(arm)]
-    if any(_hidden(panel, part) for panel in panels for part in panel.curves[0]):
+    if any(_hidden_until(panel, part) for panel in panels for part in panel.curves[0]):
         under, over = (style.short(arm.name, 32) for arm in arms)
-        notes.append(f"Where curves are identical, {under} is the wide pale line under that of {over}.")
+        notes.append(f"Where curves are identical, {under} is the wide pale line beneath {over}.")
     if any(panel.metric == "loss" for panel in panels):
         notes += penalty_note(*arms)
     return notes + ([note] if note.strip() else [])
 
 
-def _hidden(panel: _Panel, part: str) -> bool:
-    """Whether the treatment would hide the control."""
+def _hidden_until(panel: _Panel, part: str) -> int:
+    """Up to which epoch the treatment would hide the control."""
     control, treatment = (curves.get(part) for curves in panel.curves)
-    return control is not None and treatment is not None and coincide(control, treatment)
+    return 0 if control is None or treatment is None else identical_until(control, treatment)
 
 
 def block_note(epochs: int) -> list[str]:
@@ -196,7 +196,7 @@ def _draw_panel(
                 dashed=part == "validation",
                 marked=longest <= style.FEW_EPOCHS,
                 block=block_width(longest),
-                under=role == "control" and _hidden(panel, part),
+                wide_until=_hidden_until(panel, part) if role == "control" else 0,
             )
             style.draw_mean(axes, curves, panel.limits, look)
             if curves.shows_singles:

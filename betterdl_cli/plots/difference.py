@@ -147,8 +147,9 @@ def _keys(pairs: int, averaged: bool) -> dict[str, Artist]:
 def _draw_panel(axes: Axes, panel: _Panel, ends: Mapping[int, Ending], longest: int) -> None:
     style.name_panel(axes, panel.heading)
     style.set_values(axes, panel.label, panel.limits)
-    width = 4.0 if _all_zero(panel.curves) else 1.0  # to be seen under lines that all lie on it
-    axes.axhline(0.0, color="black", linewidth=width, zorder=2.9, gid="zero")
+    wide = _all_zero(panel.curves)  # to be seen under lines that all lie on it
+    colour, width = (style.ZERO, 7.0) if wide else ("black", 1.0)
+    axes.axhline(0.0, color=colour, linewidth=width, zorder=2.9, gid="zero")
     marked, block = longest <= style.FEW_EPOCHS, block_width(longest)
     behind = style.BEHIND if panel.curves.center.size else style.PALE
     single = style.Look(behind, gid="pair", marked=marked, block=block)

@@ -37,6 +37,7 @@ DIFFERENCE = "#007A59"  # their bluish green, darkened to be read as a line
 PALE = "#555555"
 BEHIND = "#999999"
 FAINT = "#333333"
+ZERO = "#BDBDBD"  # of a wide line of zero
 
 WIDTH, HEIGHT, DPI = 8.0, 6.5, 150
 FONT = 9.5
@@ -215,8 +216,8 @@ class Look:
     """How the lines of some curves are drawn.
 
     ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1
-    makes every epoch pale and lays on it the means over blocks of so many epochs, ``under`` makes wide pale lines,
-    which show on both sides of others that lie exactly on them.
+    makes every epoch pale and lays on it the means over blocks of so many epochs. Up to epoch ``wide_until`` a wide
+    pale line lies beneath, which shows on both sides of lines of another colour that cover this one.
     """
 
     colour: str
@@ -224,7 +225,7 @@ class Look:
     dashed: bool = False
     marked: bool = False
     block: int = 1
-    under: bool = False
+    wide_until: int = 0
 
 
 def dashes(dashed: bool) -> LineStyle:
@@ -269,23 +270,25 @@ def _draw_line(
     zorder: float = 3.0,
 ) -> None:
     """The line of every epoch, of group id ``gid``, and where wanted the block means, ``gid`` + ' blocks'."""
-    if look.under:
-        width, alpha, zorder = width + 4.0, 0.45 * alpha, zorder - 0.5
     strong: dict[str, Any] = {
-        "linestyle": dashes(look.dashed and not look.under),
+        "linestyle": dashes(look.dashed),
         "linewidth": width,
         "alpha": alpha,
         "zorder": zorder,
     }
-    if look.marked and not look.under:
+    if look.marked:
         strong |= {"marker": "o", "markersize": 2.2 + width}
         strong |= {"markerfacecolor": "white"} if look.dashed else {}
+    middles, means = block_means(epochs, values, look.block, log=log) if look.block > 1 else (epochs, values)
+    if (covered := middles <= look.wide_until).any():
+        wide: dict[str, Any] = {"linewidth": width + 4.0, "alpha": 0.45, "zorder": 2.5, "gid": f"{gid} wide"}
+        wide |= {"marker": "o", "markersize": 5.0 + width} if look.marked else {}
+        axes.plot(middles[covered], means[covered], color=look.colour, **wide)
     if look.block == 1:
         axes.plot(epochs, values, color=look.colour, gid=gid, **strong)
         return
     pale: dict[str, Any] = {"linewidth": 0.45, "alpha": 0.3 * alpha, "zorder": zorder - 0.7}
     axes.plot(epochs, values, color=look.colour, gid=gid, **pale)
-    middles, means = block_means(epochs, values, look.block, log=log)
     axes.plot(middles, means, color=look.colour, gid=f"{gid} blocks", **strong)
 
 
