@@ -121,7 +121,10 @@ def _notes(arms: Sequence[ArmHistories], panels: Sequence[_Panel], note: str) ->
     notes += [line for arm in arms for line in diverged_note(arm)]
     if any(_hidden_until(panel, part) for panel in panels for part in panel.curves[0]):
         under, over = (style.short(arm.name, 32) for arm in arms)
-        notes.append(f"Where curves are identical, {under} is the wide pale line beneath {over}.")
+        beneath = (
+            f"{under} is the wide pale line beneath {over}" if under != over else "the wide pale line is the first"
+        )
+        notes.append(f"Where curves are identical, {beneath}.")
     if any(panel.metric == "loss" for panel in panels):
         notes += penalty_note(*arms)
     return notes + ([note] if note.strip() else [])

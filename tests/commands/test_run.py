@@ -315,9 +315,7 @@ def test_a_diverged_run_is_a_result(config: str) -> None:
     result = bdl("run", config, "training.optimizer.learning_rate=1e6", "training.epochs=3", "seeds=1")
     assert result.code == 0
     assert "[1/2] control, seed 0: diverged at epoch 1 (" in result.err
-    assert (
-        "control diverged in 1 of 1 seeds (seed 0), first at epoch 1; its scores are those of the others." in result.out
-    )
+    assert "control diverged in its only run (seed 0 at epoch 1), so it has no score." in result.out
 
 
 @pytest.mark.usefixtures("worker")
