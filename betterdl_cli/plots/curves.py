@@ -151,7 +151,7 @@ def diverged_note(arm: ArmHistories) -> list[str]:
     if runs == 1:
         return [f"{name} diverged at epoch {when[0]}."]
     share = f"{len(when)} of {runs}" if len(when) < runs else "both" if runs == 2 else f"all {runs}"
-    return [f"{name}: {share} runs diverged, {'first ' if len(when) > 1 else ''}at epoch {min(when)}."]
+    return [f"{name}: {share} runs diverged, {'first ' if len(set(when)) > 1 else ''}at epoch {min(when)}."]
 
 
 def penalty_note(control: ArmHistories, treatment: ArmHistories) -> list[str]:

@@ -236,7 +236,7 @@ def test_a_killed_worker_costs_its_run_which_the_same_command_trains_again(
     error = "the training process died: it was ended by signal 9 (SIGKILL); the system may have run out of memory"
     assert result.code == 1
     assert f"[2/4] dropout, seed 0: FAILED: {error}" in result.err.splitlines()
-    assert f"dropout failed in 1 of 2 seeds (seed 0: {error}); the log.txt of a run says more." in result.out
+    assert f"dropout failed in 1 of 2 runs (seed 0: {error}); the log.txt of a failed run says more." in result.out
     assert started == [Doomed, BorrowedWorker]
     again = bdl("run", "config.yaml")
     assert (again.code, trained_lines(again)) == (0, ["[1/1] dropout, seed 0"])

@@ -208,7 +208,7 @@ def test_an_arm_that_diverged_at_once_says_so(tmp_path: Path) -> None:
     lost = arm("hot", [NAN, NAN], [NAN, NAN], [NAN, NAN], diverged={0: 1, 1: 1, 2: 1})
     figure = draw(CONTROL, lost, tmp_path)
     assert figure.axes[0].get_title(loc="left") == "control: mean, 95 % t band; hot: no finite values"
-    assert "hot: all 3 runs diverged, first at epoch 1." in caption(figure)
+    assert "hot: all 3 runs diverged, at epoch 1." in caption(figure)
 
 
 @pytest.mark.parametrize(
