@@ -68,6 +68,18 @@ class History:
         return len(next(iter(self.metrics.values()))) if self.metrics else 0
 
 
+def assumed_reference(history: History) -> float:
+    """What :func:`diverged_at` holds a history against when nobody recorded its reference: its first training loss.
+
+    A classifier's is at least that of a guess between two classes: a loss below it is still better than guessing.
+    Infinite (only a broken loss is then called diverged) when there is no first loss above zero.
+    """
+    first = float(history["loss"][0]) if "loss" in history and history.epochs else math.nan
+    if not (math.isfinite(first) and first > 0):
+        return math.inf
+    return max(first, math.log(2)) if any("acc" in name for name in history) else first
+
+
 def diverged_at(losses: Series, reference: float) -> int | None:
     """The epoch (from 1) at which a training diverged, or None.
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from betterdl_cli.history import History, diverged_at
+from betterdl_cli.history import History, assumed_reference, diverged_at
 
 LN2 = math.log(2)  # the loss of a constant guess of two classes
 
@@ -72,6 +72,25 @@ def test_without_a_finite_reference_only_broken_losses_count() -> None:
     assert diverged([1e9, 1e9], math.inf) is None
     assert diverged([1e9, math.nan], math.inf) == 2
     assert diverged([0.5, 0.4], math.nan) is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reference"),
+    [
+        ({"loss": [2.5, 0.1]}, 2.5),
+        ({"loss": [0.1, 0.2]}, 0.1),
+        ({"loss": [0.1, 0.2], "accuracy": [0.9, 0.8]}, LN2),
+        ({"loss": [2.5, 0.1], "acc": [0.9, 0.8]}, 2.5),
+        ({"loss": [0.0, 0.1]}, math.inf),
+        ({"loss": [-3.0, -4.0]}, math.inf),
+        ({"loss": [None, 0.1]}, math.inf),
+        ({"loss": []}, math.inf),
+        ({"val_loss": [1.0]}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_reference_of_a_history_without_a_record(metrics: dict[str, list[float | None]], reference: float) -> None:
+    assert assumed_reference(History.from_mapping(metrics)) == reference
 
 
 # ---- histories ----

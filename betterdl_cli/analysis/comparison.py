@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -28,10 +29,15 @@ class Spread:
         if not values:
             return None
         array = np.array(list(values.values()), dtype=np.float64)
-        if array.min() == array.max():  # numpy's mean of equal numbers is not quite that number
-            return cls(array.size, float(array[0]), 0.0 if array.size > 1 else None, float(array[0]), float(array[0]))
-        sd = float(array.std(ddof=1)) if array.size > 1 else None
-        return cls(array.size, float(array.mean()), sd, float(array.min()), float(array.max()))
+        low, high = float(array.min()), float(array.max())
+        mean = float(sum(map(_decimal, array)) / array.size)
+        sd = None if array.size == 1 else 0.0 if low == high else float(array.std(ddof=1))
+        return cls(array.size, mean, sd, low, high)
+
+
+def _decimal(value: float) -> Decimal:
+    """The number as it is written: so 0.85 − 0.8 is 0.05, and differences of ±0.05 have a mean of exactly 0."""
+    return Decimal(repr(float(value)))
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,24 @@ class PairedDifference:
 def paired_difference(baseline: ArmData, candidate: ArmData, metric: str) -> PairedDifference:
     """Over the seeds for which both arms have a score."""
     before, after = baseline.scores(metric), candidate.scores(metric)
-    values = {seed: after[seed] - before[seed] for seed in before if seed in after}
+    values = {seed: float(_decimal(after[seed]) - _decimal(before[seed])) for seed in before if seed in after}
     spread = Spread.of(values)
     interval = None
     if spread is not None and spread.sd is not None and spread.sd > 1e-6 * abs(spread.mean):
         half = t_quantile(0.975, spread.n - 1) * spread.sd / spread.n**0.5
         interval = (spread.mean - half, spread.mean + half)
     return PairedDifference(metric, values, spread, interval)
+
+
+def have_equal_histories(baseline: ArmData, candidate: ArmData) -> bool:
+    """Whether both sides have runs of the same seeds with the same numbers in every epoch."""
+    if not baseline.histories or set(baseline.histories) != set(candidate.histories):
+        return False
+    return all(
+        set(history) == set(other := candidate.histories[seed])
+        and all(np.array_equal(history[name], other[name], equal_nan=True) for name in history)
+        for seed, history in baseline.histories.items()
+    )
 
 
 @dataclass(frozen=True)

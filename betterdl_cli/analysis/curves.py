@@ -4,6 +4,7 @@ The rules, for runs of one arm and for pairs alike:
 
 * A run is *alive* while its history lasts, its values are finite and it has not diverged; a pair while both
   runs are.
+* A run goes on being drawn after it diverged, a pair does not: a difference to a diverged run says nothing.
 * A mean with its 95 % t band exists from three runs on, and only at epochs at which all runs are alive. The
   mean of the survivors of early stopping or divergence would compare different runs at different epochs, so
   there is none: from the first end on, and below three runs, the single curves are the picture.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,10 @@ class Curves:
     low: Series
     high: Series
     log: bool = False
+
+    def within(self, bounds: tuple[float, float]) -> Curves:
+        """The same with a band that ends where the metric does."""
+        return replace(self, low=np.clip(self.low, *bounds), high=np.clip(self.high, *bounds))
 
     @property
     def together(self) -> int:
@@ -156,10 +161,28 @@ def pair_curves(control: ArmHistories, treatment: ArmHistories, metric: str) -> 
         both = min(len(minuend), len(subtrahend))
         with np.errstate(over="ignore", invalid="ignore"):
             differences[seed] = minuend[:both] - subtrahend[:both]
-    lasts = [
-        min(_ending(arm.runs[seed], arm.diverged.get(seed)).last for arm in (control, treatment)) for seed in seeds
-    ]
+    lasts = []
+    for seed in seeds:
+        ends = [_ending(arm.runs[seed], arm.diverged.get(seed)) for arm in (control, treatment)]
+        lasts.append(min(end.last for end in ends))
+        lost = min((end.diverged for end in ends if end.diverged is not None), default=len(differences[seed]))
+        differences[seed][lost:] = np.nan
     return _curves(differences, lasts, log=False)
+
+
+def identical_until(one: Curves, other: Curves) -> int:
+    """The last epoch up to which the curves are the same number for number, so that one hides the other; 0 for none.
+
+    A single epoch in common counts only when it is all that both have.
+    """
+    if one.seeds != other.seeds:
+        return 0
+    epochs, left, right = np.intersect1d(one.epochs, other.epochs, return_indices=True)
+    first, second = one.values[:, left], other.values[:, right]
+    both = np.isfinite(first) & np.isfinite(second)
+    epochs, different = epochs[both.any(axis=0)], ((first != second) & both).any(axis=0)[both.any(axis=0)]
+    same = int(np.argmax(different)) if different.any() else len(epochs)
+    return int(epochs[same - 1]) if same > 1 or same == len(epochs) > 0 else 0
 
 
 def panel_metrics(control: ArmHistories, treatment: ArmHistories) -> tuple[str, ...]:

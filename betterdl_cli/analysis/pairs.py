@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from betterdl_cli.analysis.arms import ArmData
-from betterdl_cli.analysis.comparison import confounding, paired_difference, pairing
-from betterdl_cli.analysis.summary import difference_summary, notes
+from betterdl_cli.analysis.arms import NO_SEED, ArmData
+from betterdl_cli.analysis.comparison import confounding, have_equal_histories, paired_difference, pairing
+from betterdl_cli.analysis.summary import by_seed, difference_summary, notes, spread_of
 from betterdl_cli.errors import UsageError, nearest
 from betterdl_cli.record import COMPARABLE
 from betterdl_cli.spec import Json, show
@@ -31,48 +31,57 @@ class Pair:
 
 
 def common_metric(pairs: Sequence[Pair], wanted: str | None, default: str | None) -> str:
-    """The metric to compare on: the one asked for, the experiment's own, or the first that all histories have.
+    """The metric to compare on: the one asked for, the experiment's own, or the first that all have.
 
-    Raises :class:`UsageError` when a metric that was asked for is nowhere.
+    One with scores on all sides goes first; runs that diverged have none, and then it is one that they recorded.
+    Raises :class:`UsageError` when a metric that was asked for is nowhere, or when there is none.
     """
-    known = [name for name in _candidates(pairs) if all(_has(pair, name) for pair in pairs)]
+    sides = {name: data for pair in pairs for name, data in _sides(pair).items()}
+    recorded = _recorded(*sides.values())
     if wanted is not None:
-        if wanted in known or wanted in _candidates(pairs):
+        if wanted in recorded:
             return wanted
         raise UsageError(
-            f"expected a metric that the runs have ({', '.join(_candidates(pairs)) or 'none'}), found '{wanted}'"
-            + (f" (did you mean '{guess}'?)" if (guess := nearest(wanted, _candidates(pairs))) else "")
+            f"expected a metric that the runs have ({', '.join(recorded) or 'none'}), found '{wanted}'"
+            + (f" (did you mean '{guess}'?)" if (guess := nearest(wanted, recorded)) else "")
         )
+    if not recorded:
+        found = [note.removesuffix(".") for note in notes(sides, [], validation_is_test=False)]
+        raise UsageError(f"expected finished runs on both sides, found none. {'. '.join(found)}")
+    known = [name for name in recorded if all(_may_have(data, name) for data in sides.values())]
     if default is not None and default in known:
         return default
+    scored = [name for name in known if all(data.scores(name) for data in sides.values())]
     if not known:
-        sides = {name: data for pair in pairs for name, data in _sides(pair).items()}
-        found = "; ".join(f"{name} has {', '.join(_final(data)) or 'none'}" for name, data in sides.items())
-        raise UsageError(f"expected a metric with a finite final value on both sides, found none: {found}")
-    return known[0]
+        have = "; ".join(f"{name} has {', '.join(_final(data)) or 'none'}" for name, data in sides.items())
+        raise UsageError(f"expected a metric with a finite final value on both sides, found none: {have}")
+    return (scored or known)[0]
 
 
-def _candidates(pairs: Sequence[Pair]) -> list[str]:
+def _recorded(*arms: ArmData) -> list[str]:
+    """The metrics that any of the arms recorded, those that people read first."""
     names: dict[str, None] = {}
-    for pair in pairs:
-        for data in (pair.baseline, pair.candidate):
-            for record in data.records.values():
-                for part, metrics in record.scores.items():
-                    short = "val" if part == "validation" else part
-                    names.update(dict.fromkeys(f"{short}_{name}" for name in reversed(metrics)))
-            if not data.records:
-                for history in data.histories.values():
-                    names.update(dict.fromkeys(history))
+    for data in arms:
+        for record in data.records.values():
+            for part, metrics in record.scores.items():
+                short = "val" if part == "validation" else part
+                names.update(dict.fromkeys(f"{short}_{name}" for name in reversed(metrics)))
+        if not data.records:
+            for history in data.histories.values():
+                names.update(dict.fromkeys(history))
     order = ("test_accuracy", "val_accuracy", "test_loss", "val_loss", "accuracy", "loss")
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _final(data: ArmData) -> list[str]:
-    return [name for name in _candidates([Pair(data, data)]) if data.scores(name)]
+    return [name for name in _recorded(data) if data.scores(name)]
 
 
-def _has(pair: Pair, metric: str) -> bool:
-    return bool(pair.baseline.scores(metric)) and bool(pair.candidate.scores(metric))
+def _may_have(data: ArmData, metric: str) -> bool:
+    """Whether an arm has a score of the metric, or would have one if its runs had not failed or diverged."""
+    if data.scores(metric) or not data.histories:
+        return True
+    return len(data.diverged) == len(data.histories) and metric in _recorded(data)
 
 
 def refuse_confounded(pairs: Sequence[Pair]) -> None:
@@ -106,15 +115,19 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
                 "spec_differences": None if found is None else [str(item) for item in found.all],
                 "confounded": None if found is None else found.factors > 1,
                 **{("mean_difference" if key == "mean" else key): value for key, value in difference.items()},
-                "failed": {name: sorted(data.failed) for name, data in _sides(pair).items()},
-                "diverged": {name: sorted(data.diverged) for name, data in _sides(pair).items()},
-                "scores": {name: data.scores(metric) for name, data in _sides(pair).items()},
+                "no_pair": None if difference["n_pairs"] else _no_pair(pair),
+                "failed": {name: _listed(data.failed, "error") for name, data in _sides(pair).items()},
+                "diverged": {name: _listed(data.diverged, "epoch") for name, data in _sides(pair).items()},
+                "missing": {name: list(data.missing) for name, data in _sides(pair).items()},
+                "unreadable": {name: list(data.unreadable) for name, data in _sides(pair).items()},
+                "scores": {name: by_seed(data.scores(metric)) for name, data in _sides(pair).items()},
+                "spreads": {name: spread_of(data.scores(metric)) for name, data in _sides(pair).items()},
             }
         )
     arms = {name: data for pair in pairs for name, data in _sides(pair).items()}
-    bare = any(data.arm is None for data in arms.values())
+    bare = any(data.is_file for data in arms.values())
     counts = [] if bare else [row["n_pairs"] for row in comparisons]
-    said = notes(arms, counts, validation_is_test=validation_is_test)
+    said = _same(pairs) + notes(arms, counts, validation_is_test=validation_is_test)
     said += [sentence for pair in pairs for sentence in _trained_differently(pair)]
     if bare:
         said.append("A history file is one run, and no evidence: another seed can turn the difference round.")
@@ -126,6 +139,34 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
         "notes": list(dict.fromkeys(said)),
         "pictures": [],
     }
+
+
+def _listed(values: Mapping[int, Json], what: str) -> list[dict[str, Json]]:
+    """One entry per run; a history file has no seed."""
+    return [{"seed": None if seed == NO_SEED else seed, what: value} for seed, value in values.items()]
+
+
+def _no_pair(pair: Pair) -> str:
+    """Why nothing was subtracted."""
+    baseline, candidate = pair.baseline, pair.candidate
+    if baseline.is_file != candidate.is_file:
+        return "a history file has no seed, so it makes no pair with a stored run"
+    if baseline.is_file:
+        lost = [name for name, data in _sides(pair).items() if data.diverged]
+        return f"{' and '.join(lost)} diverged" if lost else "not both files end with a finite value"
+    if not set(baseline.histories) & set(candidate.histories):
+        return "the two have no finished run of the same seed"
+    return "no seed has a score on both sides"
+
+
+def _same(pairs: Sequence[Pair]) -> list[str]:
+    """Says where both sides are one and the same, or might as well be."""
+    itself = [pair.names[0] for pair in pairs if pair.baseline.label == pair.candidate.label]
+    said = [f"{name} is compared with itself: both sides are the same runs." for name in itself]
+    for pair in pairs:
+        if pair.names[0] not in itself and have_equal_histories(pair.baseline, pair.candidate):
+            said.append(f"{' and '.join(pair.names)} have the same history, number for number.")
+    return said
 
 
 def _trained_differently(pair: Pair) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
-from betterdl_cli.analysis.summary import experiment_arms
+from betterdl_cli.analysis.summary import experiment_arms, seeds_in_words
 from betterdl_cli.errors import UsageError, nearest
 from betterdl_cli.readers.base import read_history
 from betterdl_cli.store import ExperimentDirectory, Place, Plan, experiments, locate
@@ -21,6 +21,10 @@ class Source:
     plan: Plan | None = None
     directory: ExperimentDirectory | None = None
     single: bool = False
+
+    @property
+    def experiment(self) -> str:
+        return self.directory.path.name if self.directory else ""
 
 
 def find_experiment(word: str, root: pathlib.Path) -> ExperimentDirectory:
@@ -98,16 +102,21 @@ def _of_place(place: Place) -> Source:
     if place.seed is not None:
         seed = place.seed
         if seed not in data.records:
-            raise UsageError(f"{place.directory.path}: {place.arm}, seed {seed} is no whole run: train it again")
-        data = ArmData(
+            raise UsageError(
+                f"{place.directory.run_path(place.arm, seed)}: expected the whole run of a planned seed "
+                f"({place.arm} has {seeds_in_words(data.records) if data.records else 'none'}), found "
+                f"{'a file that was cut short or changed' if seed in data.unreadable else 'another'}: train it again"
+            )
+        data = replace(
+            data,
             label=f"{data.label}, seed {seed}",
             histories={key: value for key, value in data.histories.items() if key == seed},
-            records={key: value for key, value in data.records.items() if key == seed},
-            arm=data.arm,
-            control=data.control,
+            records={seed: data.records[seed]},
+            missing=(),
+            unreadable=(),
         )
     return Source(data.label, {place.arm: data}, plan, place.directory, single=True)
 
 
 def _labelled(data: ArmData, label: str) -> ArmData:
-    return ArmData(label, data.histories, data.records, data.arm, data.control)
+    return replace(data, label=label)

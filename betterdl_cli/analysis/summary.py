@@ -5,10 +5,10 @@ The keys are documented in docs/files.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from betterdl_cli.analysis.arms import PARTS, ArmData
+from betterdl_cli.analysis.arms import NO_SEED, PARTS, ArmData
 from betterdl_cli.analysis.comparison import (
     PairedDifference,
     Pairing,
@@ -27,7 +27,13 @@ def experiment_arms(directory: ExperimentDirectory, plan: Plan) -> dict[str, Arm
     """The arms of a stored experiment with all their runs, the control first."""
     runs = directory.runs(plan)
     control = plan.arms[0].spec
-    return {arm.id: ArmData.of_runs(arm.id, arm, control, runs[arm.id]) for arm in plan.arms}
+    arms = {}
+    for arm in plan.arms:
+        without = [seed for seed in plan.seeds if seed not in runs[arm.id]]
+        unreadable = tuple(seed for seed in without if directory.run_path(arm.id, seed).exists())
+        missing = tuple(seed for seed in without if seed not in unreadable)
+        arms[arm.id] = ArmData.of_runs(arm.id, arm, control, runs[arm.id], missing, unreadable)
+    return arms
 
 
 def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
@@ -67,17 +73,19 @@ def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[s
         "seeds": sorted(data.histories),
         "failed": {str(seed): error for seed, error in data.failed.items()},
         "diverged": {str(seed): epoch for seed, epoch in data.diverged.items()},
+        "missing": list(data.missing),
+        "unreadable": list(data.unreadable),
         "scores": _scores(data, names),
         "best_epoch": {
             "selected_on": completed[0].best.selected_on,
-            "epoch": _spread({r.seed: float(r.best.epoch) for r in completed if r.best}),
+            "epoch": spread_of({r.seed: float(r.best.epoch) for r in completed if r.best}),
             "scores": _scores(data, names, best=True),
         }
         if completed and completed[0].best
         else None,
-        "epochs": _spread({seed: float(history.epochs) for seed, history in data.histories.items()}),
+        "epochs": spread_of({seed: float(history.epochs) for seed, history in data.histories.items()}),
         "stopped_early": sum(record.stopped_early for record in trained),
-        "seconds": _spread({record.seed: record.seconds for record in trained}),
+        "seconds": spread_of({record.seed: record.seconds for record in trained}),
         "parameters": trained[0].parameters if trained else None,
         "difference": difference_summary(
             paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric)
@@ -93,8 +101,8 @@ def difference_summary(difference: PairedDifference, shared: Pairing, higher: bo
     return {
         "metric": difference.metric,
         "n_pairs": len(difference.values),
-        "values": {str(seed): value for seed, value in difference.values.items()},
-        **(_spread(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
+        "values": by_seed(difference.values),
+        **(spread_of(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
         "ci95": list(difference.interval) if difference.interval else None,
         "won": won,
         "tied": sum(value == 0 for value in difference.values.values()),
@@ -110,6 +118,11 @@ def difference_summary(difference: PairedDifference, shared: Pairing, higher: bo
     }
 
 
+def by_seed(values: Mapping[int, float]) -> dict[str, float]:
+    """Values under their seeds; that of a history file is left out, nobody knows its seed."""
+    return {str(seed): value for seed, value in values.items() if seed != NO_SEED}
+
+
 def _metric_names(data: ArmData) -> list[str]:
     for record in data.records.values():
         if record.finished:
@@ -120,13 +133,14 @@ def _metric_names(data: ArmData) -> list[str]:
 def _scores(data: ArmData, names: Sequence[str], *, best: bool = False) -> dict[str, Json]:
     scores: dict[str, Json] = {}
     for short, part in PARTS.items():
-        found = {name: _spread(data.scores(f"{short}_{name}", best=best)) for name in names}
+        found = {name: spread_of(data.scores(f"{short}_{name}", best=best)) for name in names}
         if any(found.values()):
             scores[part] = found
     return {part: scores[part] for part in ("train", "validation", "test") if part in scores}
 
 
-def _spread(values: Mapping[int, float]) -> dict[str, Json] | None:
+def spread_of(values: Mapping[int, float]) -> dict[str, Json] | None:
+    """A :class:`Spread` as plain data."""
     spread = Spread.of(values)
     if spread is None:
         return None
@@ -157,36 +171,76 @@ def notes(arms: Mapping[str, ArmData], pairs: Sequence[int], *, validation_is_te
 
     ``arms`` by the name to call them; ``pairs``: how many pairs each comparison has.
     """
-    said = [note for name, data in arms.items() for note in _fate(name, data)]
+    said = [note for name, data in arms.items() for note in _fate(name, data)] + _gaps(arms)
     if validation_is_test:
         deciding = [name for name, data in arms.items() if _decides_by_validation(data)]
         best = "scores of a best epoch"
         who = f"the test scores of {', '.join(deciding)} and all {best}" if deciding else f"all {best}"
         said.append(f"The validation set is the test set: {who} are optimistic, because they were chosen by it.")
-    if pairs and 0 < min(pairs) < 6:
-        n = min(pairs)
+    fewest = min((n for n in pairs if n), default=6)
+    if fewest < 6:
         said.append(
-            f"With {n} {'pair' if n == 1 else 'pairs'} the smallest p that an exact two-sided test can give is "
-            f"{2 / 2**n:g}: this describes the runs and proves nothing. Ten seeds (seeds=10) can give {2 / 2**10:.2g}."
+            f"With {fewest} {'pair' if fewest == 1 else 'pairs'} the smallest p that an exact two-sided test can give "
+            f"is {2 / 2**fewest:g}: this describes the runs and proves nothing. Ten seeds (seeds=10) can give "
+            f"{2 / 2**10:.2g}."
         )
     return said
 
 
+def seeds_in_words(seeds: Iterable[int]) -> str:
+    """``seed 1``, ``seeds 0, 2``, ``seeds 0 to 9``."""
+    found = sorted(seeds)
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"seeds {found[0]} to {found[-1]}"
+    return f"seed{'' if len(found) == 1 else 's'} {', '.join(map(str, found))}"
+
+
 def _fate(name: str, data: ArmData) -> list[str]:
-    said, runs = [], len(data.records) or len(data.histories)
-    if data.diverged:
-        first = min(data.diverged.values())
-        seeds = ", ".join(str(seed) for seed in data.diverged)
-        said.append(
-            f"{name} diverged in {len(data.diverged)} of {runs} seeds (seed {seeds}), first at epoch {first}; "
-            "its scores are those of the others."
-        )
+    """Which runs of an arm diverged and failed."""
+    said, runs = [], data.planned
+    if data.diverged and data.is_file:
+        (epoch,) = data.diverged.values()
+        said.append(f"{name} diverged at epoch {epoch}: its last values are no scores.")
+    elif data.diverged:
+        epochs: dict[int, list[int]] = {}
+        for seed, epoch in data.diverged.items():
+            epochs.setdefault(epoch, []).append(seed)
+        when = "; ".join(f"{seeds_in_words(seeds)} at epoch {epoch}" for epoch, seeds in sorted(epochs.items()))
+        completed = any(record.status == "completed" for record in data.records.values())
+        rest = "; its scores are those of the runs that did not" if completed else ", so it has no score"
+        said.append(f"{name} diverged in {_share(len(data.diverged), runs)} ({when}){rest}.")
     if data.failed:
-        what = "; ".join(f"seed {seed}: {error}" for seed, error in data.failed.items())
+        errors: dict[str, list[int]] = {}
+        for seed, error in data.failed.items():
+            errors.setdefault(error, []).append(seed)
+        what = "; ".join(f"{seeds_in_words(seeds)}: {error}" for error, seeds in errors.items())
         said.append(
-            f"{name} failed in {len(data.failed)} of {runs} seeds ({what}); the log.txt of a run says more. "
-            "The same command trains them again."
+            f"{name} failed in {_share(len(data.failed), runs)} ({what}); the log.txt of a failed run says more."
         )
+    return said
+
+
+def _share(some: int, runs: int) -> str:
+    if runs == 1:
+        return "its only run"
+    return f"{'both' if runs == 2 else f'all {runs}'} runs" if some == runs else f"{some} of {runs} runs"
+
+
+def _gaps(arms: Mapping[str, ArmData]) -> list[str]:
+    """Which planned runs there are none of, and what closes the gaps."""
+    missing: dict[tuple[int, ...], list[str]] = {}
+    for name, data in arms.items():
+        if data.missing:
+            missing.setdefault(data.missing, []).append(name)
+    said = [f"{', '.join(names)}: no run yet of {seeds_in_words(seeds)}." for seeds, names in missing.items()]
+    for name, data in arms.items():
+        if data.unreadable:
+            which = seeds_in_words(data.unreadable)
+            said.append(
+                f"{name}: what is stored of {which} is not whole (a file was cut short or changed) and left out."
+            )
+    if said or any(data.failed for data in arms.values()):
+        said.append("`bdl run` with the same config trains what is not finished.")
     return said
 
 

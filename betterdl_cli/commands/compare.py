@@ -79,9 +79,7 @@ def _pairs(sources: list[Source]) -> list[Pair]:
     if len(sources) == 1:
         source = sources[0]
         if source.plan is None or source.single or len(source.arms) < 2:
-            raise UsageError(
-                f"expected a second thing to compare '{source.label}' with, or an experiment with treatments"
-            )
+            raise UsageError(_no_second(source))
         control, *treatments = source.arms.values()
         return [
             Pair(source.arms.get(arm.arm.reference or "", control) if arm.arm else control, arm) for arm in treatments
@@ -100,6 +98,16 @@ def _pairs(sources: list[Source]) -> list[Pair]:
             f"{after.label} has {', '.join(after.arms)}. Name one arm: {many.label}:{next(iter(many.arms))}{hint}"
         )
     return [Pair(before.arms[name], after.arms[name]) for name in common]
+
+
+def _no_second(source: Source) -> str:
+    if source.plan is None:
+        return f"expected two histories to compare, found only '{source.label}': name another history file"
+    if not source.single:
+        return f"expected an experiment with treatments, found only the control in '{source.label}': name a B"
+    others = [arm.id for arm in source.plan.arms if arm.id not in source.arms]
+    hint = f", such as '{source.experiment}:{others[0]}'" if others else ""
+    return f"expected two arms or runs to compare, found only '{source.label}': name a B{hint}"
 
 
 def _slug(label: str) -> str:

@@ -22,6 +22,7 @@ from betterdl_cli.analysis.curves import (
     axis_limits,
     block_width,
     endings,
+    identical_until,
     is_loss,
     panel_metrics,
     wants_log_axis,
@@ -104,7 +105,8 @@ def _plan(arms: tuple[ArmHistories, ArmHistories], metric: str) -> _Panel:
     positive = is_loss(metric) and bool((finite >= 0).all())
     bounds = (0.0 if share or positive else -np.inf, 1.0 if share else np.inf)
     limits = axis_limits([one for arm in curves for one in arm.values()], bounds=bounds)
-    return _Panel(metric, label, curves, limits, log=False)
+    before, after = ({part: one.within(bounds) for part, one in arm.items()} for arm in curves)
+    return _Panel(metric, label, (before, after), limits, log=False)
 
 
 def _both(arm: ArmHistories, metric: str, *, log: bool) -> dict[str, Curves]:
@@ -117,9 +119,21 @@ def _notes(arms: Sequence[ArmHistories], panels: Sequence[_Panel], note: str) ->
     notes = [line for panel in panels for line in style.cut_note(panel.metric.replace("_", " "), panel.limits)]
     notes += block_note(max(arm.longest for arm in arms))
     notes += [line for arm in arms for line in diverged_note(arm)]
+    if any(_hidden_until(panel, part) for panel in panels for part in panel.curves[0]):
+        under, over = (style.short(arm.name, 32) for arm in arms)
+        beneath = (
+            f"{under} is the wide pale line beneath {over}" if under != over else "the wide pale line is the first"
+        )
+        notes.append(f"Where curves are identical, {beneath}.")
     if any(panel.metric == "loss" for panel in panels):
         notes += penalty_note(*arms)
     return notes + ([note] if note.strip() else [])
+
+
+def _hidden_until(panel: _Panel, part: str) -> int:
+    """Up to which epoch the treatment would hide the control."""
+    control, treatment = (curves.get(part) for curves in panel.curves)
+    return 0 if control is None or treatment is None else identical_until(control, treatment)
 
 
 def block_note(epochs: int) -> list[str]:
@@ -133,7 +147,11 @@ def diverged_note(arm: ArmHistories) -> list[str]:
     when = [end.diverged for end in endings(arm, arm.longest).values() if end.diverged is not None]
     if not when:
         return []
-    return [f"{style.short(arm.name)}: {len(when)} of {len(arm.runs)} diverged, first at epoch {min(when)}."]
+    name, runs = style.short(arm.name), len(arm.runs)
+    if runs == 1:
+        return [f"{name} diverged at epoch {when[0]}."]
+    share = f"{len(when)} of {runs}" if len(when) < runs else "both" if runs == 2 else f"all {runs}"
+    return [f"{name}: {share} runs diverged, {'first ' if len(set(when)) > 1 else ''}at epoch {min(when)}."]
 
 
 def penalty_note(control: ArmHistories, treatment: ArmHistories) -> list[str]:
@@ -151,7 +169,7 @@ def _keys(arms: Sequence[ArmHistories], panels: Sequence[_Panel], validation_is_
     """The legend: the arms by colour, training and validation by line."""
     keys: dict[str, Artist] = {}
     for arm, colour in zip(arms, _COLOURS, strict=True):
-        label = f"{style.short(arm.name)} ({style.counted(len(arm.runs), 'seed')})"
+        label = f"{style.short(arm.name)} ({style.counted(len(arm.runs), 'run')})"
         while label in keys:  # a legend entry of its own, whatever the names
             label += " "
         keys[label] = Line2D([], [], color=colour, linewidth=3)
@@ -181,6 +199,7 @@ def _draw_panel(
                 dashed=part == "validation",
                 marked=longest <= style.FEW_EPOCHS,
                 block=block_width(longest),
+                wide_until=_hidden_until(panel, part) if role == "control" else 0,
             )
             style.draw_mean(axes, curves, panel.limits, look)
             if curves.shows_singles:

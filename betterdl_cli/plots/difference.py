@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -90,12 +91,19 @@ def _plan(control: ArmHistories, treatment: ArmHistories, metric: str, validatio
     data = ("validation (= test set)" if validation_is_test else "validation") if validated else "training"
     words = metric.replace("_", " ")
     names = f"{style.short(treatment.name, 32)} − {style.short(control.name, 32)}"
-    heading = f"{data} {words}: {names}{'' if len(curves.epochs) else ' (no finite values)'}"
+    remark = "" if len(curves.epochs) else " (no finite values)"
+    remark = " (all differences are 0)" if _all_zero(curves) else remark
+    heading = f"{data} {words}: {names}{remark}"
     label = f"difference in {words}" + _hint(control, treatment, metric)
     share = are_shares(metric, [run[name] for arm in (control, treatment) for run in arm.runs.values() if name in run])
     bounds = (-1.0, 1.0) if share else (-math.inf, math.inf)
     limits = axis_limits([curves], bounds=bounds, zero=True, all_singles=True)
-    return _Panel(words, heading, label, curves, limits)
+    return _Panel(words, heading, label, curves.within(bounds), limits)
+
+
+def _all_zero(curves: Curves) -> bool:
+    finite = curves.values[np.isfinite(curves.values)]
+    return bool(finite.size and not finite.any())
 
 
 def _hint(control: ArmHistories, treatment: ArmHistories, metric: str) -> str:
@@ -118,6 +126,8 @@ def _notes(control: ArmHistories, treatment: ArmHistories, panels: list[_Panel],
         notes.append(f"Paired over the {style.counted(len(seeds), 'common seed')}: {', '.join(found)}.")
     if any(control.runs[seed].epochs != treatment.runs[seed].epochs for seed in seeds):
         notes.append("A pair ends with the shorter of its runs.")
+    if any(end.diverged is not None for end in pair_endings(control, treatment).values()):
+        notes.append("A pair is not drawn beyond the epoch (×) at which one of its runs diverged.")
     for arm in (control, treatment):
         notes += diverged_note(arm)
     if any(panel.words == "loss" for panel in panels):
@@ -137,7 +147,9 @@ def _keys(pairs: int, averaged: bool) -> dict[str, Artist]:
 def _draw_panel(axes: Axes, panel: _Panel, ends: Mapping[int, Ending], longest: int) -> None:
     style.name_panel(axes, panel.heading)
     style.set_values(axes, panel.label, panel.limits)
-    axes.axhline(0.0, color="black", linewidth=1.0, zorder=2.9, gid="zero")
+    wide = _all_zero(panel.curves)  # to be seen under lines that all lie on it
+    colour, width = (style.ZERO, 7.0) if wide else ("black", 1.0)
+    axes.axhline(0.0, color=colour, linewidth=width, zorder=2.9, gid="zero")
     marked, block = longest <= style.FEW_EPOCHS, block_width(longest)
     behind = style.BEHIND if panel.curves.center.size else style.PALE
     single = style.Look(behind, gid="pair", marked=marked, block=block)

@@ -37,6 +37,7 @@ DIFFERENCE = "#007A59"  # their bluish green, darkened to be read as a line
 PALE = "#555555"
 BEHIND = "#999999"
 FAINT = "#333333"
+ZERO = "#BDBDBD"  # of a wide line of zero
 
 WIDTH, HEIGHT, DPI = 8.0, 6.5, 150
 FONT = 9.5
@@ -215,7 +216,8 @@ class Look:
     """How the lines of some curves are drawn.
 
     ``gid`` begins the group id of every artist, ``marked`` puts a marker at every epoch, ``block`` above 1
-    makes every epoch pale and lays on it the means over blocks of so many epochs.
+    makes every epoch pale and lays on it the means over blocks of so many epochs. Up to epoch ``wide_until`` a wide
+    pale line lies beneath, which shows on both sides of lines of another colour that cover this one.
     """
 
     colour: str
@@ -223,6 +225,7 @@ class Look:
     dashed: bool = False
     marked: bool = False
     block: int = 1
+    wide_until: int = 0
 
 
 def dashes(dashed: bool) -> LineStyle:
@@ -276,12 +279,16 @@ def _draw_line(
     if look.marked:
         strong |= {"marker": "o", "markersize": 2.2 + width}
         strong |= {"markerfacecolor": "white"} if look.dashed else {}
+    middles, means = block_means(epochs, values, look.block, log=log) if look.block > 1 else (epochs, values)
+    if (covered := middles <= look.wide_until).any():
+        wide: dict[str, Any] = {"linewidth": width + 4.0, "alpha": 0.45, "zorder": 2.5, "gid": f"{gid} wide"}
+        wide |= {"marker": "o", "markersize": 5.0 + width} if look.marked else {}
+        axes.plot(middles[covered], means[covered], color=look.colour, **wide)
     if look.block == 1:
         axes.plot(epochs, values, color=look.colour, gid=gid, **strong)
         return
     pale: dict[str, Any] = {"linewidth": 0.45, "alpha": 0.3 * alpha, "zorder": zorder - 0.7}
     axes.plot(epochs, values, color=look.colour, gid=gid, **pale)
-    middles, means = block_means(epochs, values, look.block, log=log)
     axes.plot(middles, means, color=look.colour, gid=f"{gid} blocks", **strong)
 
 
@@ -291,7 +298,11 @@ _CROSS = _END | {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.6}
 
 
 def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Limits, look: Look) -> None:
-    """A dot where a run stopped and a cross where one diverged, at the edge of the panel when beyond it."""
+    """A dot where a run stopped and a cross where one diverged, at the edge of the panel when beyond it.
+
+    A cross stands at the epoch of divergence in every panel; where that has no finite value, as high as the last
+    one that has, and without any at the upper edge.
+    """
     for diverged, kind in ((False, "stopped"), (True, "diverged")):
         points: list[tuple[int, float]] = []
         for seed, row in zip(curves.seeds, curves.values, strict=True):
@@ -301,7 +312,9 @@ def mark_ends(axes: Axes, curves: Curves, ends: Mapping[int, Ending], limits: Li
             reached = np.flatnonzero(np.isfinite(row) & (curves.epochs <= (end.diverged or end.last)))
             if reached.size:
                 value = min(max(float(row[reached[-1]]), limits.low), limits.high)
-                points.append((int(curves.epochs[reached[-1]]), value))
+                points.append((end.diverged or int(curves.epochs[reached[-1]]), value))
+            elif end.diverged is not None:
+                points.append((end.diverged, limits.high))
         if points:
             mark = _CROSS | {"markeredgecolor": look.colour} if diverged else _DOT
             axes.plot(*np.transpose(points), color=look.colour, gid=f"{look.gid} {kind}", **mark)
@@ -327,10 +340,12 @@ def draw_alive(axes: Axes, what: str, epochs: int, lines: Sequence[Alive]) -> No
     most = max(line.total for line in lines)
     axes.set_ylim(-0.15 * most, 1.15 * most)
     axes.yaxis.set_major_locator(FixedLocator([0, most]))
-    axes.set_ylabel(f"{what}\ntraining")
-    axes.yaxis.set_label_coords(LABEL, 0.5)
     kinds = {end.diverged is not None for line in lines for end in line.ends.values()}
+    axes.set_ylabel(f"{what}\n{'alive' if True in kinds else 'training'}")
+    axes.yaxis.set_label_coords(LABEL, 0.5)
     marks = [mark for kind, mark in ((False, "● stopped"), (True, "× diverged")) if kind in kinds]
+    if True in kinds:
+        marks.append("alive: in training and not diverged")
     name_panel(axes, "   ".join(marks))
 
 

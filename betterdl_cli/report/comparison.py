@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from betterdl_cli.report.table import metric_words, number, pair_sentence, signed
+from betterdl_cli.report.table import mean_sd, metric_words, pair_sentence, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
         interval = " to ".join(signed(end) for end in row["ci95"]) if row["ci95"] else "–"
         table.add_row(
             *(Text(row[side]) for side in ("baseline", "candidate")),
-            *(_score(row["scores"][row[side]]) for side in ("baseline", "candidate")),
+            *(_score(row, row[side]) for side in ("baseline", "candidate")),
             str(row["n_pairs"]),
             signed(row["mean_difference"]),
             interval,
@@ -41,31 +41,32 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
         out.print(Text(f"picture: {picture}"))
 
 
-def _score(values: Mapping[Any, float]) -> str:
-    from betterdl_cli.analysis.comparison import Spread
-
-    spread = Spread.of(dict(values))
+def _score(row: Mapping[str, Any], side: str) -> str:
+    """Mean and deviation; over how many runs, where those are more than the pairs; or why there is no score."""
+    spread = row["spreads"][side]
     if spread is None:
-        return "–"
-    return number(spread.mean) + (f" ± {number(spread.sd)}" if spread.sd is not None else "")
+        return next((fate for fate in ("diverged", "failed") if row[fate][side]), "–")
+    more = f", {spread['n']} seeds" if spread["n"] > row["n_pairs"] > 0 else ""
+    return mean_sd(spread) + more
 
 
 def _words(row: Mapping[str, Any]) -> list[str]:
-    sides = f"{row['baseline']} → {row['candidate']}"
+    baseline, candidate = row["baseline"], row["candidate"]
+    if baseline == candidate:
+        return []  # compared with itself: a note says so
     changes = row["spec_differences"]
     if changes is None:
-        lines = [f"{sides}: what they differ by is not known, a history file has no recipe"]
+        lines = [f"What {candidate} and {baseline} differ by is not known: a history file has no recipe."]
     elif not changes:
-        lines = [f"{sides}: the same recipe"]
+        lines = [f"{candidate} and {baseline} have the same recipe."]
     elif len(changes) == 1:
-        lines = [f"{sides} differ by {changes[0]}"]
+        lines = [f"{candidate} differs from {baseline} by {changes[0]}"]
     else:
-        lines = [f"{sides} differ by:", *(f"  {change}" for change in changes)]
+        lines = [f"{candidate} differs from {baseline} by:", *(f"  {change}" for change in changes)]
     if row["confounded"]:
         lines.append("CONFOUNDED: they differ by more than one thing, so the difference has no single cause.")
     if row["n_pairs"]:
-        difference = {**row, "mean": row["mean_difference"]}
-        lines.append(pair_sentence(row["candidate"], row["baseline"], difference))
+        lines.append(pair_sentence(candidate, baseline, {**row, "mean": row["mean_difference"]}))
     else:
-        lines.append("No pair: they have no seed in common with a score in both, so nothing was subtracted.")
+        lines.append(f"{candidate} − {baseline}: nothing was subtracted, because {row['no_pair']}.")
     return lines

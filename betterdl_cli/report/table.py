@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from betterdl_cli.analysis.arms import NO_SEED
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,11 +33,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """As :func:`number`, with a plus sign or a real minus."""
+    """As :func:`number`, with a plus sign or a real minus; zero has none."""
     if value is None:
         return "–"
-    text = number(abs(value), digits)
-    return f"−{text}" if value < 0 else f"+{text}"
+    sign = "−" if value < 0 else "+" if value > 0 else ""
+    return sign + number(abs(value), digits)
 
 
 def mean_sd(spread: Mapping[str, Any] | None, digits: int = 3) -> str:
@@ -90,10 +88,8 @@ def metric_words(metric: str) -> str:
 
 def seeds_words(arm: Mapping[str, Any]) -> str:
     """How many runs there are, and how many of them did not end well."""
-    text = str(len(arm["seeds"]))
-    if arm["diverged"]:
-        text += f", {len(arm['diverged'])} diverged"
-    return text + (f", {len(arm['failed'])} failed" if arm["failed"] else "")
+    fates = {"diverged": "diverged", "failed": "failed", "missing": "missing", "unreadable": "not readable"}
+    return ", ".join([str(len(arm["seeds"])), *(f"{len(arm[key])} {word}" for key, word in fates.items() if arm[key])])
 
 
 def difference_words(arm: Mapping[str, Any]) -> str:
@@ -131,21 +127,36 @@ def sentences(summary: Summary) -> list[str]:
 
 def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) -> str:
     """The differences of the single pairs, their mean with its interval, and what the pairs share."""
-    values = list(difference["values"].items())
-    listed = ", ".join(
-        signed(value) if seed == str(NO_SEED) else f"{signed(value)} (seed {seed})" for seed, value in values[:10]
-    )
-    more = f" and {len(values) - 10} more" if len(values) > 10 else ""
-    text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: {listed}{more}"
-    if difference["ci95"]:
-        low, high = difference["ci95"]
-        text += f"; mean {signed(difference['mean'])}, 95 % t interval {signed(low)} to {signed(high)}"
-    elif difference["n_pairs"] > 1:
-        text += "; equal differences have no interval"
-    text += f"; better in {difference['won']} of {difference['n_pairs']} pairs"
-    if difference["tied"]:
-        text += f", equal in {difference['tied']}"
+    n, values = difference["n_pairs"], list(difference["values"].items())
+    text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: "
+    if n == 1:
+        outcome = "better" if difference["won"] else "equal" if difference["tied"] else "worse"
+        seed = f" (seed {values[0][0]})" if values else ""
+        text += f"{signed(difference['mean'])}{seed}, {outcome}"
+    elif difference["tied"] == n:
+        text += f"0 in {_all(n)}"
+    else:
+        text += ", ".join(f"{signed(value)} (seed {seed})" for seed, value in values[:10])
+        text += f" and {len(values) - 10} more" if len(values) > 10 else ""
+        text += f"; mean {signed(difference['mean'])}, {_interval(difference)}; {_won(difference)}"
     return f"{text}. Paired: {difference['paired']['in_words']}."
+
+
+def _interval(difference: Mapping[str, Any]) -> str:
+    if not difference["ci95"]:
+        return "no interval because all differences are equal"
+    low, high = difference["ci95"]
+    return f"95 % t interval {signed(low)} to {signed(high)}"
+
+
+def _won(difference: Mapping[str, Any]) -> str:
+    n, won, tied = (difference[key] for key in ("n_pairs", "won", "tied"))
+    text = "better in " + (_all(n) if won == n else f"{won or 'none'} of {n} pairs")
+    return f"{text}, equal in {tied}" if tied else text
+
+
+def _all(pairs: int) -> str:
+    return "both pairs" if pairs == 2 else f"all {pairs} pairs"
 
 
 def print_summary(out: Console, summary: Summary) -> None:

@@ -12,6 +12,7 @@ from betterdl_cli.analysis.comparison import (
     Confounding,
     Spread,
     confounding,
+    have_equal_histories,
     paired_difference,
     pairing,
 )
@@ -108,6 +109,15 @@ def test_equal_differences_have_no_interval(stored: Stored) -> None:
     assert paired_difference(*arms(stored), "test_accuracy").interval is None
 
 
+def test_differences_are_those_of_the_numbers_as_written(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add("dropout", [0.85, 0.75])  # 0.85 − 0.8 is 0.04999999999999993 in floating point
+    found = paired_difference(*arms(stored), "test_accuracy")
+    assert found.values == {0: 0.05, 1: -0.05}
+    assert found.spread is not None
+    assert found.spread.mean == 0.0
+
+
 def test_no_pair_has_no_spread(stored: Stored) -> None:
     stored.add_run("control", 0, 0.5)
     stored.add_run("dropout", 1, 0.5)
@@ -144,6 +154,48 @@ def test_the_score_of_a_bare_history_is_its_last_value() -> None:
 @pytest.mark.parametrize("last", [math.nan, math.inf, -math.inf])
 def test_a_bare_history_that_does_not_end_in_a_number_has_no_score(last: float) -> None:
     assert bare("h.csv", loss=[0.7, last]).scores("loss") == {}
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [
+        ([0.7, 0.5, 0.3], {}),
+        ([0.7, math.nan, math.nan], {NO_SEED: 2}),
+        ([0.7, 0.5, math.inf], {NO_SEED: 3}),
+        ([0.7, 0.5, 2.2, 5e11], {NO_SEED: 3}),  # 3 times 0.7 is 2.1
+        ([0.7, 0.5, 2.0, 2.0], {}),
+        ([0.1, 0.5, 2.0], {}),  # 3 times ln 2 is 2.08
+    ],
+)
+def test_a_bare_history_diverges_as_a_run_does(losses: list[float], diverged: dict[int, int]) -> None:
+    data = bare("h.csv", loss=losses, val_accuracy=[0.99] * len(losses))
+    assert data.diverged == diverged
+    assert data.scores("val_accuracy") == ({} if diverged else {NO_SEED: 0.99})
+    assert data.to_histories().diverged == diverged
+
+
+def test_a_bare_history_without_a_loss_has_not_diverged() -> None:
+    assert bare("h.csv", val_accuracy=[0.9, math.nan]).diverged == {}
+
+
+# ---- the same twice ----
+
+
+def test_equal_histories_are_recognised(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add("dropout", [0.8, 0.8])
+    assert have_equal_histories(*arms(stored))
+    assert have_equal_histories(bare("h", loss=[1, math.nan]), bare("i", loss=[1, math.nan]))
+
+
+def test_histories_that_differ_are_not_equal(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8])
+    stored.add("dropout", [0.8])
+    assert not have_equal_histories(*arms(stored))
+    assert not have_equal_histories(bare("h", loss=[1.0]), bare("i", loss=[1.0, 1.0]))
+    assert not have_equal_histories(bare("h", loss=[1.0]), bare("i", loss=[2.0]))
+    assert not have_equal_histories(bare("h", loss=[1.0]), bare("i", mse=[1.0]))
+    assert not have_equal_histories(ArmData("h", {}), ArmData("i", {}))
 
 
 # ---- what the pairs share ----

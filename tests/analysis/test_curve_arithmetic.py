@@ -14,6 +14,7 @@ from betterdl_cli.analysis.curves import (
     block_means,
     block_width,
     endings,
+    identical_until,
     longest_pair,
     pair_curves,
     pair_endings,
@@ -158,8 +159,38 @@ def test_a_pair_is_alive_while_both_runs_are() -> None:
 
 def test_a_run_that_diverged_ends_its_pair() -> None:
     curves = pair_curves(arm([1, 50, 60], diverged={0: 2}), arm([1, 1, 1]), "loss")
-    assert curves.alive.tolist() == [1, 0, 0]
-    assert curves.values.tolist() == [[0, -49, -59]]
+    assert curves.alive.tolist() == [1, 0]
+    assert (curves.epochs.tolist(), curves.values.tolist()) == ([1, 2], [[0, -49]])
+
+
+def test_a_run_that_diverged_is_drawn_on_in_its_arm() -> None:
+    assert arm_curves(arm([1, 50, 60], diverged={0: 2}), "loss").values.tolist() == [[1, 50, 60]]
+
+
+def test_a_band_ends_where_its_metric_does() -> None:
+    curves = arm_curves(arm([0.1, 0.9], [0.5, 0.9], [0.9, 0.9]), "loss").within((0.0, 1.0))
+    assert (curves.low.tolist(), curves.high.tolist()) == ([0.0, 0.9], [1.0, 0.9])  # 0.5 ± 0.99 without bounds
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "epoch"),
+    [
+        ([3, 2, 1], [3, 2, 1], 3),
+        ([3, 2, 1], [3, 2], 2),  # stopped early
+        ([3, 2, 1, 1], [3, 2, 1, 0], 3),  # a learning rate that was reduced
+        ([3, NAN, 1], [3, NAN, 1], 3),
+        ([3, 2], [3, 1], 0),  # one epoch hides nothing
+        ([3], [3], 1),
+        ([3], [2], 0),
+        ([NAN], [NAN], 0),
+    ],
+)
+def test_until_when_curves_are_identical(one: list[float], other: list[float], epoch: int) -> None:
+    assert identical_until(arm_curves(arm(one), "loss"), arm_curves(arm(other), "loss")) == epoch
+
+
+def test_curves_of_other_seeds_are_not_identical() -> None:
+    assert identical_until(arm_curves(arm([1, 1]), "loss"), arm_curves(arm([1, 1], [1, 1]), "loss")) == 0
 
 
 def test_two_pairs_have_no_mean() -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -72,12 +73,43 @@ def test_without_a_common_metric_both_sides_are_listed() -> None:
     )
 
 
-def test_arms_whose_runs_all_diverged_have_none(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("other", [None, 0.8])
+def test_runs_that_all_diverged_are_compared_on_what_they_recorded(tmp_path: pathlib.Path, other: float | None) -> None:
     stored = Stored(tmp_path)
     stored.add("control", [None], diverged=1)
-    stored.add("dropout", [0.8])
-    with pytest.raises(UsageError, match=r"found none: control has none; dropout has test_accuracy"):
+    stored.add("dropout", [other], diverged=None if other else 1)
+    assert common_metric([own_pair(stored)], None, "test_loss") == "test_loss"
+    assert common_metric([own_pair(stored)], None, None) == "test_accuracy"
+
+
+def test_a_failed_arm_does_not_choose_the_metric(stored: Stored, tmp_path: pathlib.Path) -> None:
+    failed = Stored(tmp_path, config_with(name="failed", **{"training.epochs": 9}))
+    failed.add_failure("dropout", 0)
+    after = experiment_arms(failed.directory, failed.plan)["dropout"]
+    assert common_metric([Pair(own_pair(stored).baseline, after)], None, "test_accuracy") == "test_accuracy"
+
+
+def test_a_metric_with_scores_goes_before_one_that_is_only_recorded() -> None:
+    before, after = bare("h.csv", val_loss=[math.nan], mae=[1.0]), bare("i.csv", val_loss=[0.5], mae=[2.0])
+    assert common_metric([Pair(before, after)], None, None) == "mae"
+
+
+def test_a_diverged_history_is_compared_on_what_it_recorded() -> None:
+    before = bare("h.csv", loss=[0.5, 0.4], val_accuracy=[0.5, 0.6])
+    after = bare("i.csv", loss=[0.5, math.nan], val_accuracy=[0.5, 0.9])
+    assert common_metric([Pair(before, after)], None, None) == "val_accuracy"
+
+
+def test_without_any_finished_run_it_is_said_what_became_of_them(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path)
+    stored.add_failure("dropout", 1, "no memory")
+    with pytest.raises(UsageError) as caught:
         common_metric([own_pair(stored)], None, "test_accuracy")
+    assert str(caught.value) == (
+        "expected finished runs on both sides, found none. dropout failed in 1 of 3 runs (seed 1: no memory); the "
+        "log.txt of a failed run says more. control: no run yet of seeds 0 to 2. dropout: no run yet of seeds 0, 2. "
+        "`bdl run` with the same config trains what is not finished"
+    )
 
 
 # ---- one cause ----
@@ -114,7 +146,11 @@ def test_differences_are_candidate_minus_baseline(stored: Stored) -> None:
     assert there["mean_difference"] == pytest.approx(0.14 / 3)
     assert back["mean_difference"] == pytest.approx(-0.14 / 3)
     assert (there["won"], back["won"]) == (2, 1)
-    assert there["scores"] == {"control": {0: 0.8, 1: 0.7, 2: 0.9}, "dropout": {0: 0.85, 1: 0.8, 2: 0.89}}
+    assert there["scores"] == {
+        "control": {"0": 0.8, "1": 0.7, "2": 0.9},
+        "dropout": {"0": 0.85, "1": 0.8, "2": 0.89},
+    }
+    assert there["spreads"]["control"] == pytest.approx({"n": 3, "mean": 0.8, "sd": 0.1, "min": 0.7, "max": 0.9})
     assert there["spec_differences"] == ["+ layers.hidden_1_dropout: Dropout(rate=0.2) after hidden_1"]
     assert back["spec_differences"] == ["- layers.hidden_1_dropout: Dropout(rate=0.2) after hidden_1"]
 
@@ -125,7 +161,7 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     assert set(found["comparisons"][0]) == {
         "baseline", "candidate", "spec_differences", "confounded", "metric", "n_pairs", "values", "n",
         "mean_difference", "sd", "min", "max", "ci95", "won", "tied", "smallest_p", "paired", "failed", "diverged",
-        "scores",
+        "missing", "unreadable", "no_pair", "scores", "spreads",
     }  # fmt: skip
     assert (found["schema"], found["direction"]) == ("bdl.compare/1", "higher is better")
 
@@ -137,8 +173,11 @@ def test_diverged_and_failed_runs_are_apart(tmp_path: pathlib.Path) -> None:
     stored.add_run("dropout", 1, None, diverged=2)
     stored.add_failure("dropout", 2)
     (found,) = document(own_pair(stored))["comparisons"]
-    assert found["failed"] == {"control": [], "dropout": [2]}
-    assert found["diverged"] == {"control": [], "dropout": [1]}
+    assert found["failed"] == {
+        "control": [],
+        "dropout": [{"seed": 2, "error": "ResourceExhaustedError: no memory"}],
+    }
+    assert found["diverged"] == {"control": [], "dropout": [{"seed": 1, "epoch": 2}]}
     assert found["values"] == pytest.approx({"0": -0.2})
 
 
@@ -153,15 +192,15 @@ def test_arms_of_the_same_name_are_told_apart(stored: Stored, tmp_path: pathlib.
     names = [f"{stored.name}:dropout", f"{other.name}:dropout"]
     assert [found["comparisons"][0]["baseline"], found["comparisons"][0]["candidate"]] == names
     assert list(found["comparisons"][0]["scores"]) == names
-    assert found["notes"][0].startswith(f"{names[1]} diverged in 1 of 2 seeds")
+    assert found["notes"][0].startswith(f"{names[1]} diverged in 1 of 3 runs (seed 1 at epoch 2)")
 
 
 def test_runs_trained_differently_are_told(tmp_path: pathlib.Path) -> None:
-    stored = Stored(tmp_path)
+    stored = Stored(tmp_path, config_with(seeds=2))
     stored.add("control", [0.8, 0.8])
     stored.add_run("dropout", 0)
     stored.add_run("dropout", 1, environment={**ENVIRONMENT, "threads": 2, "versions": {"keras": "3.16"}})
-    assert document(own_pair(stored))["notes"][1:] == [
+    assert document(own_pair(stored))["notes"][-1:] == [
         "control and dropout were trained differently (threads 1 → 2, versions {keras: 3.15.1, tensorflow: 2.21.0} → "
         "{keras: 3.16}): that may make a difference too."
     ]
@@ -177,9 +216,75 @@ def test_two_bare_histories_are_no_evidence() -> None:
 def test_the_fewest_pairs_of_all_comparisons_are_warned_of(tmp_path: pathlib.Path) -> None:
     stored = Stored(tmp_path, config_with(seeds=8, **{"techniques.batch_norm": {}}))
     stored.add("control", [0.8] * 8)
-    stored.add("dropout", [0.8] * 8)
+    stored.add("dropout", [0.9] * 8)
     stored.add("batch_norm", [0.8] * 2)
     arms = experiment_arms(stored.directory, stored.plan)
     pairs = [Pair(arms["control"], arms[name]) for name in ("dropout", "batch_norm")]
-    assert document(*pairs)["notes"][0].startswith("With 2 pairs the smallest p")
+    assert document(*pairs)["notes"][-1].startswith("With 2 pairs the smallest p")
     assert document(pairs[0])["notes"] == []
+
+
+def test_a_comparison_without_pairs_does_not_silence_the_others(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(seeds=2, **{"techniques.batch_norm": {}}))
+    stored.add("control", [0.8] * 2)
+    stored.add("dropout", [0.8] * 2)
+    arms = experiment_arms(stored.directory, stored.plan)
+    pairs = [Pair(arms["control"], arms[name]) for name in ("dropout", "batch_norm")]
+    assert document(*pairs)["notes"][-1].startswith("With 2 pairs the smallest p")
+
+
+# ---- histories without a seed ----
+
+
+def test_a_history_file_has_no_seed_in_the_document() -> None:
+    (found,) = document(Pair(bare("h.csv", loss=[0.5]), bare("i.csv", loss=[0.25])), metric="loss")["comparisons"]
+    assert (found["values"], found["scores"]) == ({}, {"h.csv": {}, "i.csv": {}})
+    assert (found["n_pairs"], found["n"], found["mean_difference"], found["won"]) == (1, 1, -0.25, 1)
+    assert found["spreads"]["i.csv"] == {"n": 1, "mean": 0.25, "sd": None, "min": 0.25, "max": 0.25}
+
+
+@pytest.mark.parametrize("last", [math.nan, math.inf, 5e11])
+def test_a_history_that_diverged_never_wins(last: float) -> None:
+    before = bare("h.csv", loss=[0.5, 0.4], val_accuracy=[0.5, 0.6])
+    after = bare("i.csv", loss=[0.5, last], val_accuracy=[0.5, 0.9])
+    found = document(Pair(before, after), metric="val_accuracy")
+    (row,) = found["comparisons"]
+    assert row["diverged"] == {"h.csv": [], "i.csv": [{"seed": None, "epoch": 2}]}
+    assert (row["n_pairs"], row["won"], row["mean_difference"]) == (0, 0, None)
+    assert row["no_pair"] == "i.csv diverged"
+    assert found["notes"][0] == "i.csv diverged at epoch 2: its last values are no scores."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (bare("h", loss=[0.5, math.nan]), bare("i", loss=[math.nan]), "h and i diverged"),
+        (bare("h", mae=[0.5]), bare("i", mae=[math.nan]), "not both files end with a finite value"),
+    ],
+)
+def test_why_two_files_are_no_pair(before: ArmData, after: ArmData, reason: str) -> None:
+    assert document(Pair(before, after), metric="mae")["comparisons"][0]["no_pair"] == reason
+
+
+def test_why_stored_runs_are_no_pair(stored: Stored) -> None:
+    pair = own_pair(stored)
+    assert document(pair)["comparisons"][0]["no_pair"] is None
+    mixed = document(Pair(pair.baseline, bare("h", val_loss=[1.0])), metric="val_loss")["comparisons"][0]
+    assert mixed["no_pair"] == "a history file has no seed, so it makes no pair with a stored run"
+    stored.add("dropout", [None] * 3, diverged=1)
+    assert document(own_pair(stored))["comparisons"][0]["no_pair"] == "no seed has a score on both sides"
+
+
+# ---- the same twice ----
+
+
+def test_a_thing_compared_with_itself_is_called_so(stored: Stored) -> None:
+    pair = own_pair(stored)
+    assert document(Pair(pair.baseline, pair.baseline))["notes"][0] == (
+        "control is compared with itself: both sides are the same runs."
+    )
+
+
+def test_equal_histories_are_called_equal() -> None:
+    found = document(Pair(bare("h", loss=[0.5]), bare("i", loss=[0.5])), metric="loss")
+    assert found["notes"][0] == "h and i have the same history, number for number."

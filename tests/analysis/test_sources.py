@@ -123,7 +123,10 @@ def test_one_run(stored: Stored) -> None:
 def test_a_run_that_is_not_whole_says_so(stored: Stored) -> None:
     folder = stored.directory.run_path("dropout", 1)
     (folder / "history.json").unlink()
-    with pytest.raises(UsageError, match="dropout, seed 1 is no whole run: train it again"):
+    with pytest.raises(
+        UsageError,
+        match=r"seed-1: expected the whole run of a planned seed \(dropout has seed 0\), found a file that was cut",
+    ):
         resolve(str(folder), RUNS)
 
 

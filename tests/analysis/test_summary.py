@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from stored import Stored, config_with
 
-from betterdl_cli.analysis.summary import summarise
+from betterdl_cli.analysis.summary import seeds_in_words, summarise
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
         "environment", "arms", "notes", "pictures",
     }  # fmt: skip
     assert set(found["arms"][1]) == {
-        "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "scores", "best_epoch", "epochs",
+        "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "missing", "unreadable", "scores",
+        "best_epoch", "epochs",
         "stopped_early", "seconds", "parameters", "difference",
     }  # fmt: skip
     assert set(found["arms"][1]["difference"]) == {
@@ -69,7 +70,10 @@ def test_an_experiment_without_any_run_has_a_summary(stored: Stored) -> None:
     control, dropout = summary(stored)["arms"]
     assert (control["seeds"], control["scores"], control["epochs"], control["parameters"]) == ([], {}, None, None)
     assert (dropout["difference"]["n_pairs"], dropout["difference"]["mean"]) == (0, None)
-    assert summary(stored)["notes"] == []
+    assert summary(stored)["notes"] == [
+        "control, dropout: no run yet of seeds 0 to 2.",
+        "`bdl run` with the same config trains what is not finished.",
+    ]
 
 
 def test_diverged_runs_are_told_apart_and_left_out_of_the_means(stored: Stored) -> None:
@@ -82,8 +86,8 @@ def test_diverged_runs_are_told_apart_and_left_out_of_the_means(stored: Stored) 
     assert dropout["scores"]["test"]["accuracy"] == {"n": 1, "mean": 0.6, "sd": None, "min": 0.6, "max": 0.6}
     assert (dropout["seeds"], dropout["diverged"], dropout["failed"]) == ([0, 1, 2], {"1": 3, "2": 2}, {})
     assert (
-        "dropout diverged in 2 of 3 seeds (seed 1, 2), first at epoch 2; its scores are those of the others."
-        in found["notes"]
+        "dropout diverged in 2 of 3 runs (seed 2 at epoch 2; seed 1 at epoch 3); its scores are those of the runs "
+        "that did not." in found["notes"]
     )
 
 
@@ -95,17 +99,51 @@ def test_failed_runs_are_told_apart(stored: Stored) -> None:
     dropout = found["arms"][1]
     assert (dropout["seeds"], list(dropout["failed"])) == ([0], ["1"])
     assert (
-        "dropout failed in 1 of 2 seeds (seed 1: the training process died: it was ended by signal 9 (SIGKILL)); "
-        "the log.txt of a run says more. The same command trains them again."
+        "dropout failed in 1 of 3 runs (seed 1: the training process died: it was ended by signal 9 (SIGKILL)); "
+        "the log.txt of a failed run says more."
     ) in found["notes"]
+    assert "`bdl run` with the same config trains what is not finished." in found["notes"]
 
 
-def test_all_runs_of_an_arm_may_diverge(stored: Stored) -> None:
+def test_runs_that_failed_alike_are_told_together(stored: Stored) -> None:
+    for seed in (0, 1, 2):
+        stored.add_failure("dropout", seed, "no memory" if seed else "no time")
+    (note, *_) = summary(stored)["notes"]
+    assert note.startswith("dropout failed in all 3 runs (seed 0: no time; seeds 1, 2: no memory); the log.txt")
+
+
+def test_missing_and_torn_runs_are_told(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.8, 0.8])
+    stored.add("dropout", [0.8, 0.8])
+    (stored.directory.run_path("dropout", 0) / "history.json").write_text("{")
+    found = summary(stored)
+    control, dropout = found["arms"]
+    assert (control["missing"], control["unreadable"]) == ([], [])
+    assert (dropout["seeds"], dropout["missing"], dropout["unreadable"]) == ([1], [2], [0])
+    assert found["notes"][:3] == [
+        "dropout: no run yet of seed 2.",
+        "dropout: what is stored of seed 0 is not whole (a file was cut short or changed) and left out.",
+        "`bdl run` with the same config trains what is not finished.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [([3], "seed 3"), ([1, 0], "seeds 0, 1"), ([0, 1, 2], "seeds 0 to 2"), ([0, 2, 3], "seeds 0, 2, 3")],
+)
+def test_seeds_in_words(seeds: list[int], words: str) -> None:
+    assert seeds_in_words(seeds) == words
+
+
+def test_all_runs_of_an_arm_may_diverge(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(seeds=2))
     stored.add("control", [0.8, 0.8])
     stored.add("dropout", [None, None], diverged=1)
     dropout = summary(stored)["arms"][1]
     assert (dropout["scores"], dropout["best_epoch"], dropout["difference"]["mean"]) == ({}, None, None)
     assert dropout["epochs"]["mean"] == 3.0
+    note = summary(stored)["notes"][0]
+    assert note == "dropout diverged in both runs (seeds 0, 1 at epoch 1), so it has no score."
 
 
 def test_the_best_epoch_is_marked_with_what_selected_it(stored: Stored) -> None:
@@ -140,7 +178,7 @@ def test_six_pairs_can_prove_something(tmp_path: pathlib.Path) -> None:
 def test_scores_chosen_by_the_test_set_are_called_optimistic(tmp_path: pathlib.Path) -> None:
     config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"patience": 1}})
     stored = Stored(tmp_path, config)
-    assert summary(stored)["notes"] == [
+    assert summary(stored)["notes"][2:] == [
         "The validation set is the test set: the test scores of early_stopping and all scores of a best epoch are "
         "optimistic, because they were chosen by it."
     ]
@@ -148,7 +186,7 @@ def test_scores_chosen_by_the_test_set_are_called_optimistic(tmp_path: pathlib.P
 
 def test_arms_that_decide_by_their_training_loss_are_not_called_optimistic(tmp_path: pathlib.Path) -> None:
     config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"monitor": "loss"}})
-    (note,) = summary(Stored(tmp_path, config))["notes"]
+    note = summary(Stored(tmp_path, config))["notes"][-1]
     assert note.startswith("The validation set is the test set: all scores of a best epoch")
 
 

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -77,7 +78,7 @@ def test_two_runs_of_different_seeds_are_no_pair(stored: Stored) -> None:
     paths = [stored.directory.run_path("control", seed) for seed in (0, 1)]
     result = bdl("compare", *paths)
     assert result.code == 0
-    assert "No pair: they have no seed in common with a score in both, so nothing was subtracted." in result.out
+    assert "nothing was subtracted, because the two have no finished run of the same seed." in result.out
     assert "No picture of the differences of control: the two have no seed in common." in result.out
 
 
@@ -87,10 +88,76 @@ def test_two_history_files_are_compared_by_their_last_epoch() -> None:
     result = bdl("compare", *files)
     assert result.code == 0
     assert result.out.splitlines()[0].strip() == "loss (lower is better)"
-    assert "a.json → b.json: what they differ by is not known, a history file has no recipe" in result.out
+    assert "What b.json and a.json differ by is not known: a history file has no recipe." in result.out
+    assert ("b.json − a.json, loss: −0.250, better. Paired: nothing is known of what these runs share.") in result.out
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("end", [[float("nan"), 0.3], [float("inf"), 0.3], [9.0, 5e11]])
+def test_a_history_file_that_diverged_is_said_to(end: list[float]) -> None:
+    calm = history("calm.json", loss=[0.7, 0.5, 0.4], accuracy=[0.5, 0.6, 0.7])
+    lost = history("lost.json", loss=[0.7, *end], accuracy=[0.5, 0.9, 0.9])
+    result = bdl("compare", calm, lost)
+    assert result.code == 0
+    assert "lost.json diverged at epoch 2: its last values are no scores." in result.out
+    assert "lost.json − calm.json: nothing was subtracted, because lost.json diverged." in result.out
+    assert "better" not in result.out.partition("\n")[2]
+    (row,) = bdl("compare", lost, calm, "--json", "--no-pictures").json["comparisons"]
+    assert row["diverged"] == {"lost.json": [{"seed": None, "epoch": 2}], "calm.json": []}
+    assert (row["n_pairs"], row["won"]) == (0, 0)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_thing_compared_with_itself_is_told_in_one_sentence() -> None:
+    out = bdl("compare", "made-up:control", "made-up:control", "--no-pictures").out
+    assert "is compared with itself: both sides are the same runs." in out
+    assert "same recipe" not in out
+    assert "control − made-up" not in out
+
+
+@pytest.mark.parametrize("lost", [("dropout",), ("control", "dropout")])
+def test_an_experiment_whose_runs_diverged_is_described(stored: Stored, lost: tuple[str, ...]) -> None:
+    for arm in lost:
+        stored.add(arm, [None, None, None], diverged=2)
+    result = bdl("compare", "made-up")
+    assert (result.code, result.err) == (0, "")
+    for arm in lost:
+        assert f"{arm} diverged in all 3 runs (seeds 0 to 2 at epoch 2), so it has no score." in result.out
+    assert "dropout − control: nothing was subtracted, because no seed has a score on both sides." in result.out
+    assert "│        diverged │" in result.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_failed_arm_does_not_keep_the_others_from_being_compared() -> None:
+    both = Stored(RUNS, config_with(name="both", **{"techniques.batch_norm": {}}))
+    both.add("control", [0.8, 0.7, 0.9])
+    both.add("dropout", [0.9, 0.8, 0.9])
+    for seed in range(3):
+        both.add_failure("batch_norm", seed, "no memory")
+    result = bdl("compare", "both", "--no-pictures")
+    assert result.code == 0
+    assert "better in 2 of 3 pairs, equal in 1" in result.out
     assert (
-        "b.json − a.json, loss: −0.250; better in 1 of 1 pairs. Paired: nothing is known of what these runs share."
-    ) in result.out
+        "batch_norm failed in all 3 runs (seeds 0 to 2: no memory); the log.txt of a failed run says more."
+        in result.out
+    )
+
+
+def test_missing_and_torn_runs_are_told(stored: Stored) -> None:
+    (stored.directory.run_path("dropout", 1) / "history.json").write_text("{")
+    shutil.rmtree(stored.directory.run_path("control", 0))
+    result = bdl("compare", "made-up", "--no-pictures")
+    assert "control: no run yet of seed 0.\n" in result.out
+    assert "dropout: what is stored of seed 1 is not whole" in result.out
+    (row,) = bdl("compare", "made-up", "--no-pictures", "--json").json["comparisons"]
+    assert row["missing"] == {"control": [0], "dropout": []}
+    assert row["unreadable"] == {"control": [], "dropout": [1]}
+
+
+@pytest.mark.usefixtures("other")
+def test_scores_over_more_seeds_than_pairs_say_so() -> None:
+    out = bdl("compare", "made-up:dropout", "other:dropout", "--no-pictures").out
+    assert "0.847 ± 0.045, 3 seeds" in out
 
 
 @pytest.mark.usefixtures("stored")
@@ -113,8 +180,8 @@ def test_diverged_and_failed_runs_are_told(stored: Stored) -> None:
     stored.add_run("dropout", 1, None, diverged=2)
     stored.add_failure("dropout", 2, "no memory")
     text = bdl("compare", "made-up", "--no-pictures").out
-    assert "dropout diverged in 1 of 3 seeds (seed 1), first at epoch 2; its scores are those of the others." in text
-    assert "dropout failed in 1 of 3 seeds (seed 2: no memory); the log.txt of a run says more." in text
+    assert "dropout diverged in 1 of 3 runs (seed 1 at epoch 2); its scores are those of the runs that did not." in text
+    assert "dropout failed in 1 of 3 runs (seed 2: no memory); the log.txt of a failed run says more." in text
 
 
 # ---- what is refused ----
@@ -142,8 +209,8 @@ def test_a_confounded_comparison_is_refused_with_all_differences() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.json"], "bdl: expected a second thing to compare 'a.json' with, or an experiment with treatments"),
-        (["made-up:control"], "bdl: expected a second thing to compare 'made-up-"),
+        (["a.json"], "bdl: expected two histories to compare, found only 'a.json': name another history file"),
+        (["made-up:control"], "bdl: expected two arms or runs to compare, found only 'made-up-"),
         (["made-up", "a.json"], "bdl: expected arms of the same name, found none: made-up-"),
         (["zzz", "a.json"], "bdl: expected an experiment, an arm, a run or a history file, found nothing called 'zzz'"),
         (["made-up:dropuot", "a.json"], "bdl: expected an arm of made-up-"),
@@ -179,9 +246,23 @@ def test_an_experiment_without_finished_runs_is_one_message() -> None:
     result = bdl("compare", "new")
     assert result.code == 2
     assert result.err == (
-        "bdl: expected a metric with a finite final value on both sides, found none: control has none; dropout has "
-        "none\n"
+        "bdl: expected finished runs on both sides, found none. control, dropout: no run yet of seeds 0 to 2. `bdl "
+        "run` with the same config trains what is not finished\n"
     )
+
+
+@pytest.mark.usefixtures("stored")
+def test_one_arm_alone_gets_another_suggested() -> None:
+    message = bdl("compare", "made-up:control").err
+    assert message.endswith(":control': name a B, such as 'made-up-9a06fac5:dropout'\n")
+
+
+def test_an_experiment_without_treatments_says_so(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Stored(RUNS, config_with(techniques={})).add("control", [0.8])
+    result = bdl("compare", "made-up")
+    assert result.code == 2
+    assert result.err.startswith("bdl: expected an experiment with treatments, found only the control in 'made-up-")
 
 
 # ---- pictures ----

@@ -242,7 +242,7 @@ def test_a_killed_worker_costs_its_run_which_the_same_command_trains_again(
     error = "the training process died: it was ended by signal 9 (SIGKILL); the system may have run out of memory"
     assert result.code == 1
     assert f"[2/4] dropout, seed 0: FAILED: {error}" in result.err.splitlines()
-    assert f"dropout failed in 1 of 2 seeds (seed 0: {error}); the log.txt of a run says more." in result.out
+    assert f"dropout failed in 1 of 2 runs (seed 0: {error}); the log.txt of a failed run says more." in result.out
     assert started == [Doomed, BorrowedWorker]
     again = bdl("run", "config.yaml")
     assert (again.code, trained_lines(again)) == (0, ["[1/1] dropout, seed 0"])
@@ -321,9 +321,7 @@ def test_a_diverged_run_is_a_result(config: str) -> None:
     result = bdl("run", config, "training.optimizer.learning_rate=1e6", "training.epochs=3", "seeds=1")
     assert result.code == 0
     assert "[1/2] control, seed 0: diverged at epoch 1 (" in result.err
-    assert (
-        "control diverged in 1 of 1 seeds (seed 0), first at epoch 1; its scores are those of the others." in result.out
-    )
+    assert "control diverged in its only run (seed 0 at epoch 1), so it has no score." in result.out
 
 
 @pytest.mark.usefixtures("worker")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -94,9 +95,9 @@ def test_colour_tells_the_arm_and_dashes_the_validation() -> None:
     assert line(loss, "control validation mean").get_linestyle() == "--"
 
 
-def test_legend_names_arms_with_their_seeds() -> None:
+def test_legend_names_arms_with_their_runs() -> None:
     figure = draw(CONTROL, arm("dropout", [1, 2]))
-    assert legend(figure) == ["control (3 seeds)", "dropout (1 seed)", "train", "validation"]
+    assert legend(figure) == ["control (3 runs)", "dropout (1 run)", "train", "validation"]
 
 
 def test_legend_says_when_the_validation_is_the_test_set() -> None:
@@ -106,7 +107,7 @@ def test_legend_says_when_the_validation_is_the_test_set() -> None:
 def test_histories_without_validation_have_no_dashed_lines() -> None:
     arms = [arm(name, [1, 2], metrics=["loss"]) for name in ("control", "dropout")]
     figure = draw(*arms)
-    assert legend(figure) == ["control (1 seed)", "dropout (1 seed)", "train"]
+    assert legend(figure) == ["control (1 run)", "dropout (1 run)", "train"]
     assert artist(figure.axes[0], "control validation run 0") is None
 
 
@@ -187,10 +188,10 @@ def test_stopped_runs_end_in_dots() -> None:
 def test_diverged_runs_end_in_crosses_and_are_named(tmp_path: Path) -> None:
     control = arm("control", [1, 1, NAN, NAN], [1, 1, 1, 1], [1, 2, 3, 4], diverged={0: 3, 2: 4})
     figure = draw(control, arm("clipping", [1] * 4), tmp_path)
-    assert data(figure.axes[0], "control train diverged") == [[2, 4], [1, 4]]
+    assert data(figure.axes[0], "control train diverged") == [[3, 4], [1, 4]]
     assert line(figure.axes[0], "control train diverged").get_marker() == "x"
-    assert "control: 2 of 3 diverged, first at epoch 3." in caption(figure)
-    assert figure.axes[-1].get_title(loc="left") == "× diverged"
+    assert "control: 2 of 3 runs diverged, first at epoch 3." in caption(figure)
+    assert figure.axes[-1].get_title(loc="left") == "× diverged   alive: in training and not diverged"
 
 
 def test_an_exploding_run_does_not_flatten_the_others(tmp_path: Path) -> None:
@@ -207,7 +208,71 @@ def test_an_arm_that_diverged_at_once_says_so(tmp_path: Path) -> None:
     lost = arm("hot", [NAN, NAN], [NAN, NAN], [NAN, NAN], diverged={0: 1, 1: 1, 2: 1})
     figure = draw(CONTROL, lost, tmp_path)
     assert figure.axes[0].get_title(loc="left") == "control: mean, 95 % t band; hot: no finite values"
-    assert "hot: 3 of 3 diverged, first at epoch 1." in caption(figure)
+    assert "hot: all 3 runs diverged, at epoch 1." in caption(figure)
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([[1, NAN]], "hot diverged at epoch 2."),
+        ([[1, NAN], [NAN, NAN]], "hot: both runs diverged, first at epoch 1."),
+        ([[1, NAN], [1, 2], [1, 2]], "hot: 1 of 3 runs diverged, at epoch 2."),
+        ([[1, NAN], [NAN, 2], [1, 2]], "hot: 2 of 3 runs diverged, first at epoch 1."),
+    ],
+)
+def test_how_many_runs_diverged_is_said(losses: list[list[float]], words: str) -> None:
+    assert caption(draw(CONTROL, arm("hot", *losses))) == words
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_run_diverged_at_the_same_epoch_in_every_panel(tmp_path: Path, first: int) -> None:
+    lost = History({"loss": np.array([0.7] * (first - 1) + [NAN]), "accuracy": np.full(first, 0.5)})
+    steady = arm("control", [0.7, 0.6, 0.5], metrics=["loss", "accuracy"])
+    loss, accuracy, _ = draw(steady, ArmHistories("hot", {0: lost}), tmp_path).axes
+    marks = [data(panel, "treatment train diverged") for panel in (loss, accuracy)]
+    assert [mark[0] for mark in marks] == [[first], [first]]
+    assert marks[0][1] == [loss.get_ylim()[1] if first == 1 else 0.7]
+    assert marks[1][1] == [0.5]
+
+
+def test_diverged_runs_are_drawn_on_and_not_counted_as_alive() -> None:
+    hot = arm("hot", [9, 9, 9], [9, 9, 9], diverged={0: 1, 1: 1})
+    loss, alive = draw(arm("control", [1, 1, 1], [2, 2, 2]), hot).axes
+    assert data(loss, "treatment train run 0") == [[1, 2, 3], [9, 9, 9]]
+    assert alive.get_ylabel() == "runs\nalive"
+    assert alive.get_title(loc="left") == "× diverged   alive: in training and not diverged"
+
+
+def test_a_band_stays_where_a_share_can_be() -> None:
+    shares = arm("control", [0.1, 0.9], [0.5, 0.9], [0.9, 0.9], metrics=["accuracy"])
+    [accuracy] = draw(shares, arm("dropout", [0.5, 0.5], metrics=["accuracy"])).axes
+    band = artist(accuracy, "control train band")
+    assert isinstance(band, PolyCollection)
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.0, 1.0)
+
+
+def test_a_control_under_identical_curves_is_seen(tmp_path: Path) -> None:
+    control = arm("control", [3, 2, 1], [3, 2, 2])
+    figure = draw(control, arm("early", [3, 2], [3, 2]), tmp_path)
+    [loss, _] = figure.axes
+    assert data(loss, "control train run 0 wide") == [[1, 2], [3, 2]]
+    assert data(loss, "control train run 0") == [[1, 2, 3], [3, 2, 1]]
+    assert (
+        line(loss, "control train run 0 wide").get_linewidth() > 3 * line(loss, "treatment train run 0").get_linewidth()
+    )
+    assert artist(loss, "treatment train run 0 wide") is None
+    assert caption(figure) == "Where curves are identical, control is the wide pale line beneath early."
+
+
+def test_curves_that_differ_need_no_wide_line() -> None:
+    figure = draw(CONTROL, TREATMENT)
+    assert artist(figure.axes[0], "control train mean wide") is None
+    assert caption(figure) == ""
+
+
+def test_an_arm_compared_with_itself_is_called_identical() -> None:
+    assert caption(draw(CONTROL, CONTROL)) == "Where curves are identical, the wide pale line is the first."
 
 
 def test_the_penalty_of_one_arm_is_mentioned() -> None:
@@ -216,8 +281,8 @@ def test_the_penalty_of_one_arm_is_mentioned() -> None:
 
 
 def test_the_penalty_of_both_arms_is_mentioned() -> None:
-    both = arm("l2", [1, 2], penalised=True)
-    assert caption(draw(both, both)) == "The loss of both arms includes the regularisation penalty."
+    before, after = arm("l2", [1, 2], penalised=True), arm("l1", [2, 3], penalised=True)
+    assert caption(draw(before, after)) == "The loss of both arms includes the regularisation penalty."
 
 
 def test_a_note_is_written_below() -> None:
@@ -278,7 +343,7 @@ def test_ten_seeds_over_four_thousand_epochs_are_drawn_quickly(tmp_path: Path) -
 
 
 def test_arms_of_the_same_name_have_two_entries_in_the_legend() -> None:
-    assert [text.strip() for text in legend(draw(CONTROL, CONTROL))[:2]] == ["control (3 seeds)"] * 2
+    assert [text.strip() for text in legend(draw(CONTROL, CONTROL))[:2]] == ["control (3 runs)"] * 2
 
 
 def test_arms_without_a_common_metric_are_refused() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -115,7 +116,7 @@ def test_heading_says_when_the_validation_is_the_test_set() -> None:
 
 
 def test_training_metrics_stand_in_when_there_is_no_validation() -> None:
-    arms = [arm(name, [0.5, 0.6], metrics=["loss"]) for name in ("control", "dropout")]
+    arms = arm("control", [0.5, 0.6], metrics=["loss"]), arm("dropout", [0.5, 0.7], metrics=["loss"])
     assert draw(*arms).axes[0].get_title(loc="left") == "training loss: dropout − control"
 
 
@@ -146,7 +147,42 @@ def test_a_diverged_run_does_not_flatten_the_others(tmp_path: Path) -> None:
     figure = draw(control, treatment, tmp_path)
     assert figure.axes[0].get_ylim()[0] > -1
     assert "The axis of the difference in loss is cut: lines or bands reach down to −1e+09." in caption(figure)
-    assert "control: 1 of 3 diverged, first at epoch 3." in caption(figure)
+    assert "control: 1 of 3 runs diverged, at epoch 3." in caption(figure)
+
+
+def test_pairs_are_not_drawn_beyond_divergence(tmp_path: Path) -> None:
+    hot = arm("hot", [2, 3, 5e11], [3, 4, 5e11], [4, 5, 5e11], diverged={0: 2, 1: 2, 2: 2})
+    figure = draw(arm("control", [1] * 3, [1] * 3, [1] * 3), hot, tmp_path)
+    [loss, _] = figure.axes
+    assert data(loss, "pair run 0") == [[1, 2], [1, 2]]
+    assert data(loss, "pairs diverged") == [[2, 2, 2], [2, 3, 4]]
+    assert loss.get_ylim()[1] < 10  # the band of 1, 2, 3 ends at 2 + 2.48
+    assert loss.get_xlim()[1] > 3
+    assert "A pair is not drawn beyond the epoch (×) at which one of its runs diverged." in caption(figure)
+
+
+def test_pairs_that_diverged_from_the_start_leave_their_marks(tmp_path: Path) -> None:
+    hot = arm("hot", [3, 5e11], [4, 5e11], [5, 5e11], diverged={0: 1, 1: 1, 2: 1})
+    [loss, _] = draw(CONTROL, hot, tmp_path).axes
+    assert data(loss, "pairs diverged") == [[1, 1, 1], [2, 2, 2]]
+    assert loss.get_ylim()[1] < 3
+
+
+def test_zero_is_seen_when_all_differences_are_0(tmp_path: Path) -> None:
+    [loss] = draw(CONTROL, arm("same", [1, 1], [2, 2], [3, 3]), tmp_path).axes
+    zero, mean = artist(loss, "zero"), artist(loss, "pairs mean")
+    assert isinstance(zero, Line2D)
+    assert isinstance(mean, Line2D)
+    assert zero.get_linewidth() > 3 * mean.get_linewidth()
+    assert loss.get_title(loc="left") == "validation loss: same − control (all differences are 0)"
+
+
+def test_the_band_of_shares_stays_where_their_differences_can_be() -> None:
+    control = arm("control", [0.0], [0.0], [1.0], metrics=["accuracy"])
+    [accuracy] = draw(control, arm("dropout", [0.9], [1.0], [1.0], metrics=["accuracy"])).axes
+    band = artist(accuracy, "pairs band")
+    assert isinstance(band, LineCollection)
+    assert band.get_segments()[0][:, 1].max() == 1.0  # 0.63 + 1.37 without bounds
 
 
 def test_pairs_without_finite_values_say_so(tmp_path: Path) -> None:

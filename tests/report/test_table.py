@@ -64,7 +64,7 @@ def test_number(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.05, "+0.050"), (-0.05, "−0.050"), (0.0, "+0.000"), (-0.0001, "−1.00e-04"), (None, "–")]
+    ("value", "text"), [(0.05, "+0.050"), (-0.05, "−0.050"), (0.0, "0.000"), (-0.0001, "−1.00e-04"), (None, "–")]
 )
 def test_signed(value: float | None, text: str) -> None:
     assert signed(value) == text
@@ -109,8 +109,10 @@ def test_the_control_has_no_difference(stored: Stored) -> None:
 
 
 def test_diverged_and_failed_runs_stand_apart() -> None:
-    assert seeds_words({"seeds": [0, 1, 2], "diverged": {"1": 2}, "failed": {"3": "x"}}) == "3, 1 diverged, 1 failed"
-    assert seeds_words({"seeds": [0, 1], "diverged": {}, "failed": {}}) == "2"
+    well: dict[str, Any] = {"seeds": [0, 1], "diverged": {}, "failed": {}, "missing": [], "unreadable": []}
+    assert seeds_words(well) == "2"
+    assert seeds_words({**well, "diverged": {"1": 2}, "failed": {"3": "x"}}) == "2, 1 diverged, 1 failed"
+    assert seeds_words({**well, "missing": [2, 3], "unreadable": [4]}) == "2, 2 missing, 1 not readable"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_diverged_and_failed_runs_stand_apart() -> None:
         (None, "–"),
         ({"mean": None, "n_pairs": 0}, "no pair"),
         ({"mean": 0.1, "n_pairs": 1, "min": 0.1, "max": 0.1}, "+0.100"),
-        ({"mean": 0.0, "n_pairs": 2, "min": -0.1, "max": 0.1}, "+0.000 (−0.100 to +0.100)"),
+        ({"mean": 0.0, "n_pairs": 2, "min": -0.1, "max": 0.1}, "0.000 (−0.100 to +0.100)"),
     ],
 )
 def test_differences_in_words(difference: Any, words: str) -> None:
@@ -167,14 +169,31 @@ def test_many_pairs_are_cut_short(tmp_path: pathlib.Path) -> None:
     assert "(seed 9) and 2 more; mean" in sentences(summary(stored))[0]
 
 
-def test_a_history_file_has_no_seed() -> None:
+@pytest.mark.parametrize(
+    ("values", "won", "tied", "words"),
+    [
+        ({}, 0, 0, "+0.100, worse"),  # of two history files
+        ({"4": 0.1}, 1, 0, "+0.100 (seed 4), better"),
+        ({"4": 0.1}, 0, 1, "+0.100 (seed 4), equal"),
+        ({"0": 0.1, "1": 0.1}, 2, 0,
+         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in both "
+         "pairs"),
+        ({"0": 0.1, "1": 0.2, "2": 0.0}, 2, 1,
+         "+0.100 (seed 0), +0.200 (seed 1), 0.000 (seed 2); mean +0.100, no interval because all differences are "
+         "equal; better in 2 of 3 pairs, equal in 1"),
+        ({"0": 0.1, "1": 0.1}, 0, 0,
+         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in none "
+         "of 2 pairs"),
+        ({"0": 0.0, "1": 0.0}, 0, 2, "0 in both pairs"),
+        ({"0": 0.0, "1": 0.0, "2": 0.0}, 0, 3, "0 in all 3 pairs"),
+    ],
+)  # fmt: skip
+def test_how_pairs_are_told(values: dict[str, float], won: int, tied: int, words: str) -> None:
     difference = {
-        "values": {"-1": 0.1}, "metric": "loss", "ci95": None, "n_pairs": 1, "won": 0, "tied": 0, "mean": 0.1,
-        "paired": {"in_words": "nothing is known of what these runs share"},
+        "values": values, "metric": "loss", "ci95": None, "n_pairs": len(values) or 1, "won": won, "tied": tied,
+        "mean": 0.1, "paired": {"in_words": "same split"},
     }  # fmt: skip
-    assert pair_sentence("b", "a", difference) == (
-        "b − a, loss: +0.100; better in 0 of 1 pairs. Paired: nothing is known of what these runs share."
-    )
+    assert pair_sentence("b", "a", difference) == f"b − a, loss: {words}. Paired: same split."
 
 
 def test_no_verdict_is_given(stored: Stored) -> None:
