@@ -85,7 +85,7 @@ def test_a_broken_neighbour_does_not_matter(stored: Stored) -> None:
     (broken.path / "plan.json").write_text("{}")
     assert find_experiment("made-up", RUNS).path == stored.path
     assert find_experiment("broken", RUNS).path == broken.path
-    with pytest.raises(UsageError, match=r"plan\.json: expected the plan of an experiment"):
+    with pytest.raises(UsageError, match=r"plan\.json is damaged: expected the plan"):
         resolve("broken", RUNS)
 
 

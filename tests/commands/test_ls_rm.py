@@ -64,7 +64,7 @@ def test_a_broken_experiment_does_not_hide_the_others(stored: Stored) -> None:
     result = bdl("ls")
     assert result.code == 0
     assert result.out.startswith(stored.name)
-    assert f"bdl: {broken.path}/plan.json: expected the plan of an experiment (bdl.plan/1)" in result.err
+    assert f"bdl: {broken.path}/plan.json is damaged: expected the plan of an experiment, found " in result.err
 
 
 # ---- rm ----
