@@ -283,6 +283,11 @@ class ExperimentDirectory:
             place = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
             raise DamagedError(path, f"no valid value at {place}") from None
 
+    @property
+    def changed(self) -> float:
+        """When the plan was last written, in seconds since 1970. Raises OSError."""
+        return (self.path / PLAN).stat().st_mtime
+
     def experiment_text(self) -> str:
         return (self.path / EXPERIMENT).read_text(encoding="utf-8")
 
