@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(
     assert out == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (
-        f"bdl: interrupted; 1 of 4 runs are finished and kept in {directory}. The same command continues."
+        f"bdl: interrupted; 1 of 4 runs is finished and kept in {directory}. The same command continues."
     )
     assert not (directory / ".worker.log").exists()
     result = bdl("run", config)
