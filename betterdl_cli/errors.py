@@ -75,8 +75,8 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{number} {thing if number == 1 else f'{thing}s'}"
+    """``1 run``, ``2,000 runs``."""
+    return f"{number:,} {thing if number == 1 else f'{thing}s'}"
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

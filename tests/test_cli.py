@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,14 @@ def test_completion_script_for_bash_is_valid(here: pathlib.Path) -> None:
     assert subprocess.run(["bash", "-n", "script"], capture_output=True).stderr == b""
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_script_of_another_shell_is_valid(here: pathlib.Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    (here / "script").write_text(bdl("completion", shell).out)
+    assert subprocess.run([shell, "-n", "script"], capture_output=True).stderr == b""
+
+
 def test_completion_completes_commands() -> None:
     answer = process(_BDL_COMPLETE="bash_complete", COMP_WORDS="bdl l", COMP_CWORD="1")
     assert answer.stdout.decode().split() == ["plain,list", "plain,ls"]
@@ -147,6 +156,15 @@ def test_types_of_a_card_are_words() -> None:
     assert "  hidden: list of integers, default [50]: units of each" in bdl("list", "mlp").out
     assert "  restore_best_weights: true or false, default false: " in bdl("list", "early_stopping").out
     assert "  where: input | hidden, default input: " in bdl("list", "gaussian_noise").out
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(40, 40), (400, 100), (5, 44)])  # the last line is a command
+def test_cards_are_as_wide_as_the_terminal_up_to_what_reads_well(
+    monkeypatch: pytest.MonkeyPatch, columns: int, widest: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = [*bdl("list").out.splitlines()[:-1], *bdl("list", "dropout").out.splitlines()]
+    assert max(map(len, lines)) <= widest
 
 
 def test_card_without_parameters_says_so() -> None:

@@ -28,7 +28,8 @@ def command(root: pathlib.Path, as_json: bool) -> None:
             click.echo(f"bdl: {error}", err=True)
             continue
         runs = [run.record for arm in directory.runs(plan).values() for run in arm.values()]
-        lacking = [reason for arm in directory.lacking(plan).values() for reason in arm.values()]
+        whole = len(runs) == len(plan.arms) * len(plan.seeds)
+        lacking = {} if whole else directory.lacking(plan)
         rows.append(
             {
                 "experiment": directory.path.name,
@@ -39,7 +40,7 @@ def command(root: pathlib.Path, as_json: bool) -> None:
                 "runs": len(plan.arms) * len(plan.seeds),
                 "finished": sum(record.finished for record in runs),
                 "failed": sum(not record.finished for record in runs),
-                "damaged": sum(bool(reason) for reason in lacking),
+                "damaged": sum(bool(reason) for seeds in lacking.values() for reason in seeds.values()),
                 "facts": facts[directory.path],
             }
         )
@@ -48,7 +49,7 @@ def command(root: pathlib.Path, as_json: bool) -> None:
         return
     for row in rows:
         bad = "".join(f", {row[fate]} {fate}" for fate in ("failed", "damaged") if row[fate])
-        done = f"{row['finished']} of {counted(row['runs'], 'run')} finished{bad}"
+        done = f"{row['finished']:,} of {counted(row['runs'], 'run')} finished{bad}"
         click.echo(f"{row['experiment']}: {done}; arms {', '.join(row['arms'])}; {row['facts']}")
     if not rows:
         click.echo(f"no experiments in {root}", err=True)
