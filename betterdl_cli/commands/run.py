@@ -101,8 +101,8 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
         total = len(plan.seeds) * len(plan.arms)
         done = total - len(missing_runs(directory, plan))
         click.echo(
-            f"bdl: interrupted; {done:,} of {counted(total, 'run')} {'is' if done == 1 else 'are'} finished and kept in "
-            f"{directory.path}. The same command continues.",
+            f"bdl: interrupted; {done:,} of {counted(total, 'run')} {'is' if done == 1 else 'are'} finished and kept "
+            f"in {directory.path}. The same command continues.",
             err=True,
         )
         sys.exit(EXIT_INTERRUPTED)
