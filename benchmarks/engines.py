@@ -4,8 +4,9 @@
 
 For each recipe, 10 seeds × 2 arms, in one run and in turn:
 
-* the course way: a plain Keras script on numpy arrays, ``model.fit`` for one seed after the other. Its time per epoch is
-  measured on a few epochs of one seed (the first five left out) and scaled; importing and the first epochs are added;
+* the course way: a plain Keras script on numpy arrays, ``model.fit`` for one seed after the other. Its time per epoch
+  is measured on a few epochs of one seed (the first five left out) and scaled; importing and the first epochs are
+  added;
 * engine ``fit``: the whole process for one seed at two lengths, scaled to all epochs and seeds;
 * engine ``vectorized``: the whole process, all epochs and seeds, nothing scaled and nothing cached: ``bdl run`` from
   start-up to pictures. Of this, start-up (a smaller process that imports the same), compiling and training are shown
@@ -62,7 +63,7 @@ RECIPES = {
     ),
 }
 
-# What a learner writes: numpy arrays in, model.fit, one seed. Prints seconds: importing, first five epochs, later epochs.
+# What a learner writes: numpy arrays in, model.fit, one seed. Prints seconds: importing, five epochs, each later one.
 COURSE = """
 import json, sys, time
 began = time.perf_counter()

@@ -3,8 +3,8 @@
     python benchmarks/limits.py loop [REPEATS]     steady state of lesson 4 against a hand-written JAX loop, in turn
     python benchmarks/limits.py growth             whole processes of lesson 4 with 1 to 100 seeds: seconds, memory
 
-The loop is what a specialist would write for this one lesson: two dense layers and batch normalisation by hand, SGD with
-momentum, ten seeds by ``vmap``, epochs and batches by ``lax.scan``, Keras's running loss and accuracy, and the
+The loop is what a specialist would write for this one lesson: two dense layers and batch normalisation by hand, SGD
+with momentum, ten seeds by ``vmap``, epochs and batches by ``lax.scan``, Keras's running loss and accuracy, and the
 validation of every epoch. It has no controllers, no best epoch, no checkpoints and no stopping of single seeds.
 """
 

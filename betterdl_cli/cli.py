@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
-import os
+import re
 import sys
 from typing import Any
 
 import click
 
 from betterdl_cli import __version__
-from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED, EXIT_USAGE, BdlError
+from betterdl_cli.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_RUN_FAILED,
+    EXIT_USAGE,
+    BdlError,
+    ConfigError,
+    UsageError,
+    nearest,
+    shortened,
+)
 
 COMMANDS = {
     "run": "train a config and compare its arms",
@@ -46,18 +54,58 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output went away (bdl ls | head)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
+        except KeyboardInterrupt:  # click would print an empty line
+            return _interrupted(on_new_line=sys.stderr.isatty())  # after the terminal's ^C
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from betterdl_cli.errors import nearest
-
             guess = nearest(args[0], COMMANDS)
-            hint = f" Did you mean '{guess}'?" if guess else f" There are: {', '.join(COMMANDS)}."
-            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
+            hint = f" (did you mean '{guess}'?)" if guess else ""
+            raise UsageError(f"expected a command ({', '.join(COMMANDS)}), found '{shortened(args[0])}'{hint}")
         return super().resolve_command(ctx, args)
+
+
+def usage_words(error: click.ClickException) -> str:
+    """What click says about a wrong command line, in the words of our own messages."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message().strip().removesuffix(".")
+    where = f"; see {ctx.command_path} --help" if ctx else ""
+    if isinstance(error, click.NoSuchOption) and ctx:
+        parameters = ctx.command.get_params(ctx)
+        guess = nearest(error.option_name, [option for one in parameters for option in one.opts + one.secondary_opts])
+        hint = f" (did you mean '{guess}'?)" if guess else ""
+        if any(one.name == "overrides" for one in parameters) and _is_of_config(error.option_name.lstrip("-")):
+            hint = f" (a value of the config is changed without dashes: {error.option_name.lstrip('-')}=…)"
+        return f"expected an option of {ctx.command_path}, found '{shortened(error.option_name)}'{hint}{where}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"expected {_expected(error.param)}, found nothing{where}"
+    if isinstance(error, click.BadParameter) and (
+        found := re.match(r"(.*) is not (one of|a valid|in the)", error.message)
+    ):
+        return f"expected {_expected(error.param)}, found {found[1]}{where}" if error.param else message + where
+    if isinstance(error, click.BadOptionUsage) and message.endswith("requires an argument"):
+        return f"expected a value after {error.option_name}, found nothing{where}"
+    if extra := re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", message):
+        return f"expected nothing more, found '{shortened(extra[1])}'{where}"
+    return message[:1].lower() + message[1:] + where
+
+
+def _is_of_config(path: str) -> bool:
+    from betterdl_cli.config.experiment import Header
+
+    return path.partition(".")[0] in Header.model_fields
+
+
+def _expected(parameter: click.Parameter) -> str:
+    name = parameter.opts[0] if isinstance(parameter, click.Option) else (parameter.name or "").upper()
+    if parameter.metavar and not isinstance(parameter, click.Option):
+        name = parameter.metavar
+    if isinstance(parameter.type, click.Choice):
+        *others, last = map(str, parameter.type.choices)
+        return f"{name} ({', '.join(others)} or {last})"
+    if isinstance(parameter.type, click.IntRange):
+        return f"{name} to be a whole number from {parameter.type.min} to {parameter.type.max}"
+    return name
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,6 +117,11 @@ def cli() -> None:
     """
 
 
+def _interrupted(*, on_new_line: bool) -> int:
+    click.echo(("\n" if on_new_line else "") + "bdl: interrupted", err=True)
+    return EXIT_INTERRUPTED
+
+
 def main() -> None:
     """What ``bdl`` does. Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 3 gate, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -76,36 +129,22 @@ def main() -> None:
     try:
         code = cli.main(prog_name="bdl", standalone_mode=False)
     except BdlError as error:
-        click.echo(f"bdl: {error}" if "\n" not in str(error) else str(error), err=True)
+        click.echo(
+            str(error) if isinstance(error, ConfigError) and len(error.faults) > 1 else f"bdl: {error}", err=True
+        )
         code = error.exit_code
+    except KeyboardInterrupt:
+        code = _interrupted(on_new_line=sys.stderr.isatty())
     except click.Abort:
-        click.echo("\nbdl: interrupted", err=True)
-        code = EXIT_INTERRUPTED
-    except click.ClickException as error:
+        code = _interrupted(on_new_line=True)  # after a question
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = EXIT_USAGE
-    except KeyboardInterrupt:
-        click.echo("\nbdl: interrupted", err=True)
-        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        click.echo(f"bdl: {usage_words(error)}", err=True)
+        code = EXIT_USAGE
     except OSError as error:  # a disk that is full, a folder that is not ours
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"bdl: {where}{error.strerror or error}", err=True)
         code = EXIT_RUN_FAILED
     sys.exit(code or 0)
-
-
-def program() -> None:
-    """Entry point of the ``bdl`` program: :func:`main`, and a process that ends with its exit code.
-
-    Python kills itself by SIGINT at its end if an interrupt ever passed through an exec() of an import, even one that
-    was handled: callers would see a signal instead of 130.
-    """
-    try:
-        main()
-    except SystemExit as ending:
-        if ending.code != EXIT_INTERRUPTED:
-            raise
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(EXIT_INTERRUPTED)

@@ -74,6 +74,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 run``, ``2,000 runs``."""
+    return f"{number:,} {thing if number == 1 else f'{thing}s'}"
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The valid name closest to a misspelt one, or None when nothing is close."""
     by_folded = {candidate.lower().replace("-", "_"): candidate for candidate in candidates}

@@ -13,6 +13,7 @@ Write = Callable[..., pathlib.Path]
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghi"))
 NAME = "expected a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or a digit"
+COMMANDS = "run, compare, validate, list, show, ls, rm, completion"
 TECHNIQUES = (
     "expected the name of a technique (batch_norm, batch_size, dropout, early_stopping, gaussian_noise, l1, l1_l2, l2, "
     "lr_schedule, normalize_inputs)"
@@ -225,24 +226,35 @@ def test_two_faulty_overrides_at_once(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "fragments"),
+    ("words", "message"),
     [
-        (["vaildate"], ["No such command 'vaildate'", "Did you mean 'validate'?"]),
-        (["zzz"], ["No such command 'zzz'", "There are: run, compare, validate, list, show, ls, rm, completion."]),
-        (["--verison"], ["No such option", "--verison", "--version"]),
-        (["run"], ["Missing argument 'CONFIG'."]),
-        (["validate"], ["Missing argument 'CONFIG...'."]),
-        (["run", "c.yaml", "--dryrun"], ["No such option", "--dryrun", "--dry-run"]),
-        (["run", "c.yaml", "--device", "tpu"], ["'--device'", "'tpu' is not one of 'auto', 'cpu', 'gpu'"]),
-        (["run", "c.yaml", "--threads", "0"], ["'--threads'", "0 is not in the range"]),
-        (["completion", "tcsh"], ["'tcsh' is not one of 'bash', 'zsh', 'fish'"]),
+        (["vaildate"], f"expected a command ({COMMANDS}), found 'vaildate' (did you mean 'validate'?)"),
+        (["zzz"], f"expected a command ({COMMANDS}), found 'zzz'"),
+        (["--verison"], "expected an option of bdl, found '--verison' (did you mean '--version'?); see bdl --help"),
+        (["run"], "expected CONFIG, found nothing; see bdl run --help"),
+        (["validate"], "expected CONFIG..., found nothing; see bdl validate --help"),
+        (["run", "c.yaml", "--dryrun"],
+         "expected an option of bdl run, found '--dryrun' (did you mean '--dry-run'?); see bdl run --help"),
+        (["run", "c.yaml", "--seeds=3"],
+         "expected an option of bdl run, found '--seeds' (a value of the config is changed without dashes: seeds=…); "
+         "see bdl run --help"),
+        (["list", "--xyz"], "expected an option of bdl list, found '--xyz'; see bdl list --help"),
+        (["run", "c.yaml", "--device", "tpu"],
+         "expected --device (auto, cpu or gpu), found 'tpu'; see bdl run --help"),
+        (["run", "c.yaml", "--threads", "0"],
+         "expected --threads to be a whole number from 1 to 1024, found 0; see bdl run --help"),
+        (["run", "c.yaml", "--threads", "two"],
+         "expected --threads to be a whole number from 1 to 1024, found 'two'; see bdl run --help"),
+        (["run", "c.yaml", "--threads"], "expected a value after --threads, found nothing"),
+        (["run", "c.yaml", "--smoke=yes"], "option '--smoke' does not take a value"),
+        (["rm", "a", "b"], "expected nothing more, found 'b'; see bdl rm --help"),
+        (["completion"], "expected SHELL (bash, zsh or fish), found nothing; see bdl completion --help"),
+        (["completion", "tcsh"], "expected SHELL (bash, zsh or fish), found 'tcsh'; see bdl completion --help"),
     ],
-)
-def test_usage_that_is_refused(write: Write, words: list[str], fragments: list[str]) -> None:
+)  # fmt: skip
+def test_usage_that_is_refused(write: Write, words: list[str], message: str) -> None:
     write()
-    lines = refusal(*words).split("\n")
-    assert lines[0].startswith("Usage: bdl ")
-    assert all(fragment in lines[-1] for fragment in fragments)
+    assert refusal(*words) == f"bdl: {message}"
 
 
 @pytest.mark.parametrize(

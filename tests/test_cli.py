@@ -4,6 +4,8 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from betterdl_cli import __version__
 from betterdl_cli import cli as cli_module
 from betterdl_cli.config import yaml12
 from betterdl_cli.datasets.base import DATASETS
-from betterdl_cli.errors import BdlError, UsageError
+from betterdl_cli.errors import BdlError, ConfigError, Fault, UsageError
 from betterdl_cli.models.base import MODELS
 from betterdl_cli.techniques.base import TECHNIQUES
 
@@ -89,6 +91,14 @@ def test_completion_script_for_bash_is_valid(here: pathlib.Path) -> None:
     assert subprocess.run(["bash", "-n", "script"], capture_output=True).stderr == b""
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_script_of_another_shell_is_valid(here: pathlib.Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    (here / "script").write_text(bdl("completion", shell).out)
+    assert subprocess.run([shell, "-n", "script"], capture_output=True).stderr == b""
+
+
 def test_completion_completes_commands() -> None:
     answer = process(_BDL_COMPLETE="bash_complete", COMP_WORDS="bdl l", COMP_CWORD="1")
     assert answer.stdout.decode().split() == ["plain,list", "plain,ls"]
@@ -146,6 +156,15 @@ def test_types_of_a_card_are_words() -> None:
     assert "  hidden: list of integers, default [50]: units of each" in bdl("list", "mlp").out
     assert "  restore_best_weights: true or false, default false: " in bdl("list", "early_stopping").out
     assert "  where: input | hidden, default input: " in bdl("list", "gaussian_noise").out
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(40, 40), (400, 100), (5, 44)])  # the last line is a command
+def test_cards_are_as_wide_as_the_terminal_up_to_what_reads_well(
+    monkeypatch: pytest.MonkeyPatch, columns: int, widest: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = [*bdl("list").out.splitlines()[:-1], *bdl("list", "dropout").out.splitlines()]
+    assert max(map(len, lines)) <= widest
 
 
 def test_card_without_parameters_says_so() -> None:
@@ -253,10 +272,12 @@ def ended_by(
     [
         (BdlError("a run failed"), 1, "bdl: a run failed\n"),
         (UsageError("wrong"), 2, "bdl: wrong\n"),
-        (UsageError("a: one\nb: two"), 2, "a: one\nb: two\n"),
-        (KeyboardInterrupt(), 130, "\nbdl: interrupted\n"),
+        (UsageError("wrong:\n  this"), 2, "bdl: wrong:\n  this\n"),
+        (ConfigError([Fault("one", file="a")]), 2, "bdl: a: one\n"),
+        (ConfigError([Fault("one", file="a"), Fault("two", file="b")]), 2, "a: one\nb: two\n"),
+        (KeyboardInterrupt(), 130, "bdl: interrupted\n"),
         (click.Abort(), 130, "\nbdl: interrupted\n"),
-        (click.ClickException("no"), 2, "Error: no\n"),
+        (click.ClickException("no"), 2, "bdl: no\n"),
         (OSError(28, "No space left on device"), 1, "bdl: No space left on device\n"),
         (PermissionError(13, "Permission denied", "runs/x"), 1, "bdl: runs/x: Permission denied\n"),
     ],
@@ -273,7 +294,7 @@ def test_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(importlib.import_module("betterdl_cli.commands.ls").command, "callback", interrupt)
     result = bdl("ls")
-    assert (result.code, result.err.strip()) == (130, "bdl: interrupted")
+    assert (result.code, result.err.removesuffix("\n")) == (130, "bdl: interrupted")
 
 
 def test_error_of_the_program_itself_is_not_hidden(
@@ -283,13 +304,45 @@ def test_error_of_the_program_itself_is_not_hidden(
         ended_by(monkeypatch, capsys, ZeroDivisionError())
 
 
-def test_reader_that_went_away_is_no_error() -> None:
+@pytest.mark.parametrize(
+    "words", [["list", "--json"], ["--help"], ["compare", "a.json", "b.json"], ["show", "c.yaml"]], ids=" ".join
+)
+def test_a_reader_that_goes_away_ends_the_program_as_it_ends_others(
+    here: pathlib.Path, write: Write, words: list[str]
+) -> None:
+    write()
+    for name in ("a", "b"):
+        (here / f"{name}.json").write_text('{"loss": [0.7, 0.5], "val_loss": [0.8, 0.6]}')
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "betterdl_cli", "list", "--json"]
+    command = [sys.executable, "-m", "betterdl_cli", *words]
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
     os.close(writing)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (ended.returncode, ended.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_a_full_disk_behind_standard_output_is_one_message() -> None:
+    with pathlib.Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "betterdl_cli", "list"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (ended.returncode, ended.stderr) == (1, b"bdl: No space left on device\n")
+
+
+@pytest.mark.parametrize("module", ["betterdl_cli.cli", "click", "betterdl_cli.commands.list", "betterdl_cli.registry"])
+def test_an_interrupt_while_something_is_imported_is_one_line(here: pathlib.Path, module: str) -> None:
+    code = (
+        "import builtins, os, signal, sys\n"
+        "class Find:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Find())\n"
+        "sys.argv = ['bdl', 'list']\n"
+        "from betterdl_cli.__main__ import program\n"
+        "program()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"bdl: interrupted\n")
 
 
 def test_terminal_without_unicode_shows_question_marks() -> None:
@@ -301,7 +354,7 @@ def test_terminal_without_unicode_shows_question_marks() -> None:
 def test_module_is_the_program() -> None:
     ended = process("zzz")
     assert ended.returncode == 2
-    assert ended.stderr.startswith(b"Usage: bdl [OPTIONS] COMMAND")
+    assert ended.stderr.startswith(b"bdl: expected a command (run, ")
 
 
 # ---- what is imported ----

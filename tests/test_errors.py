@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from betterdl_cli.errors import BdlError, ConfigError, Fault, UsageError, nearest, printable, shortened
+from betterdl_cli.errors import BdlError, ConfigError, Fault, UsageError, counted, nearest, printable, shortened
 
 
 def test_fault_names_place_path_message_and_suggestion() -> None:
@@ -71,3 +71,8 @@ def test_long_text_is_shortened_to_forty_characters(length: int, shown: str) -> 
 def test_printable_escapes_only_what_is_not() -> None:
     assert printable("≥ ü 'x'") == "≥ ü 'x'"
     assert printable("a\tb\udcff") == r"a\tb\udcff"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 runs"), (1, "1 run"), (2000, "2,000 runs")])
+def test_a_number_of_things_has_the_right_plural(number: int, words: str) -> None:
+    assert counted(number, "run") == words

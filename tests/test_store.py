@@ -15,7 +15,7 @@ from betterdl_cli import files
 from betterdl_cli.config.loading import load
 from betterdl_cli.errors import BdlError, UsageError
 from betterdl_cli.files import WriteError
-from betterdl_cli.store import ExperimentDirectory, experiments, locate
+from betterdl_cli.store import DamagedError, ExperimentDirectory, experiments, locate
 
 
 @pytest.fixture
@@ -119,24 +119,37 @@ def test_a_version_that_trains_an_arm_differently_is_refused(stored: Stored, tmp
         plan_again(stored, CONFIG, tmp_path)
 
 
+DAMAGE = "is damaged: expected the plan of an experiment, found {}. bdl run with the same config mends it"
+
+
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "found"),
     [
-        ("", "Expecting value"),
+        ("", "an empty file"),
         ("[]", "no schema bdl.plan/1"),
         ("{}", "no schema bdl.plan/1"),
-        ('{"schema": "bdl.plan/2"}', "no schema bdl.plan/1"),
-        ('{"schema": "bdl.plan/1", "arms": [1]}', "name: Field required"),
-        ('{"schema": "bdl.plan/1", "arms": 1}', "name: Field required"),
-        ("\x00", "Expecting value"),
-        ("[" * 100_000, "nested too deeply"),
+        ('{"schema": 5}', "no schema bdl.plan/1"),
+        ('{"schema": "bdl.plan/1", "arms": [1]}', "no valid value at name"),
+        ('{"schema": "bdl.plan/1", "arms": 1}', "no valid value at name"),
+        ('{"schema": "bdl.pl', "something else than JSON, or only its beginning"),
+        ("\x00", "something else than JSON, or only its beginning"),
+        ("[" * 100_000, "something else than JSON, or only its beginning"),
     ],
 )
-def test_a_broken_plan_is_one_message(stored: Stored, text: str, reason: str) -> None:
+def test_a_damaged_plan_is_one_message(stored: Stored, text: str, found: str) -> None:
     (stored.path / "plan.json").write_text(text)
-    with pytest.raises(UsageError, match=reason) as caught:
+    with pytest.raises(DamagedError) as caught:
         stored.directory.plan()
-    assert str(caught.value).startswith(f"{stored.path}/plan.json: expected the plan of an experiment (bdl.plan/1), ")
+    assert str(caught.value) == f"{stored.path}/plan.json {DAMAGE.format(found)} and keeps the finished runs"
+
+
+def test_a_plan_of_another_version_is_not_damaged(stored: Stored) -> None:
+    (stored.path / "plan.json").write_text('{"schema": "bdl.plan/2"}')
+    with pytest.raises(UsageError) as caught:
+        stored.directory.plan()
+    assert str(caught.value) == (
+        f"{stored.path}/plan.json: expected bdl.plan/1, found bdl.plan/2: it was made by another version of bdl"
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,8 +158,83 @@ def test_a_broken_plan_is_one_message(stored: Stored, text: str, reason: str) ->
 def test_a_plan_with_a_wrong_value_names_its_place(stored: Stored, key: str, value: Any) -> None:
     plan = json.loads((stored.path / "plan.json").read_text())
     (stored.path / "plan.json").write_text(json.dumps({**plan, key: value}))
-    with pytest.raises(UsageError, match=f"found something else: {key}"):
+    with pytest.raises(DamagedError, match=f"found no valid value at {key}"):
         stored.directory.plan()
+
+
+# ---- a directory whose plan is damaged ----
+
+
+def damage(stored: Stored) -> None:
+    path = stored.path / "plan.json"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_the_same_config_mends_a_damaged_plan_and_keeps_all_its_runs(stored: Stored, tmp_path: pathlib.Path) -> None:
+    for arm, seed in (("control", 0), ("dropout", 2), ("dropout", 7)):
+        stored.add_run(arm, seed)
+    before = snapshot(stored.path)
+    damage(stored)
+    assert plan_again(stored, config_with(seeds=[2, 5]), tmp_path).seeds == (0, 2, 7, 5)
+    assert plan_again(stored, config_with(seeds=[2, 5]), tmp_path).seeds == (0, 2, 7, 5)
+    after = snapshot(stored.path)
+    assert {name for name in before if before[name] != after[name]} == {"experiment.yaml", "plan.json"}
+    assert set(stored.directory.runs(stored.directory.plan())["dropout"]) == {2, 7}
+
+
+def test_the_same_config_mends_a_missing_plan(stored: Stored, tmp_path: pathlib.Path) -> None:
+    stored.add_run("control", 1)
+    (stored.path / "plan.json").unlink()
+    assert ExperimentDirectory.holding(stored.path) is not None
+    with pytest.raises(DamagedError, match="found no such file"):
+        stored.directory.plan()
+    assert plan_again(stored, CONFIG, tmp_path).seeds == (1, 0, 2)
+
+
+def elsewhere(stored: Stored) -> Stored:
+    """Under a name that says nothing, as with --out."""
+    stored.directory = ExperimentDirectory(stored.path.rename(stored.path.with_name("mine")))
+    return stored
+
+
+def test_a_damaged_plan_in_a_directory_of_another_name_is_known_by_its_specs(
+    stored: Stored, tmp_path: pathlib.Path
+) -> None:
+    damage(elsewhere(stored))
+    assert plan_again(stored, CONFIG, tmp_path).id == stored.plan.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"training.epochs": 4}, {"techniques": {}}, {"techniques": {"dropout": {"rate": 0.2}, "l2": {}}}],
+    ids=str,
+)
+def test_another_config_does_not_mend_a_damaged_plan(
+    stored: Stored, tmp_path: pathlib.Path, change: dict[str, Any]
+) -> None:
+    damage(elsewhere(stored))
+    before = snapshot(stored.path)
+    with pytest.raises(UsageError, match=r"plan\.json is damaged \(.*\), and the arms in .*mine are not all those of"):
+        plan_again(stored, config_with(**change), tmp_path)
+    assert snapshot(stored.path) == before
+
+
+def test_a_smoke_run_does_not_mend_the_plan_of_the_experiment(stored: Stored, tmp_path: pathlib.Path) -> None:
+    damage(elsewhere(stored))
+    smoke = load(write_config(tmp_path, CONFIG, "again.yaml"), smoke=True)
+    with stored.directory.locked(), pytest.raises(UsageError, match="are not all those of"):
+        stored.directory.plan_for(smoke.experiment, smoke.arms)
+
+
+def test_a_damaged_spec_is_mended_too_where_the_name_of_the_directory_tells(
+    stored: Stored, tmp_path: pathlib.Path
+) -> None:
+    damage(stored)
+    spec = stored.path / "arms" / "dropout" / "spec.json"
+    whole = spec.read_text()
+    spec.write_text(whole[:50])
+    plan_again(stored, CONFIG, tmp_path)
+    assert spec.read_text() == whole
 
 
 # ---- runs ----
@@ -216,6 +304,18 @@ def test_a_torn_run_is_none(stored: Stored, name: str, damage: Any) -> None:
     stored.add("control", [0.8, 0.9])
     damage(stored.directory.run_path("control", 0) / name)
     assert list(stored.directory.runs(stored.plan)["control"]) == [1]
+
+
+def test_what_is_lacking_says_why(stored: Stored) -> None:
+    stored.add("control", [0.8, 0.9, 0.7])
+    stored.add_failure("dropout", 1)
+    (stored.directory.run_path("control", 0) / "run.json").unlink()
+    history = stored.directory.run_path("control", 2) / "history.json"
+    history.write_bytes(history.read_bytes()[:10])
+    assert stored.directory.lacking(stored.plan) == {
+        "control": {0: "run.json is missing", 2: "history.json is damaged"},
+        "dropout": {0: "", 2: ""},
+    }
 
 
 def test_a_single_changed_digit_is_noticed(stored: Stored) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED
+from betterdl_cli.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED, counted
 
 if TYPE_CHECKING:
     from betterdl_cli.config.loading import Loaded
@@ -69,7 +72,7 @@ def command(
         _show_plan(loaded, directory, as_json)
         return
     options = Options(engine, Setting(backend, device, threads), jobs, allow_mixed)
-    with directory.locked():
+    with directory.locked(), _broken_pipes_as_exceptions():
         summary = _train_and_report(loaded, directory, options, as_json)
     if as_json:
         click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
@@ -77,6 +80,16 @@ def command(
         _print(summary, directory)
     if any(arm["failed"] for arm in summary["arms"]):
         sys.exit(EXIT_RUN_FAILED)
+
+
+@contextlib.contextmanager
+def _broken_pipes_as_exceptions() -> Iterator[None]:
+    """A training process that died must not end the one that writes to it."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: Any, quiet: bool) -> dict[str, Any]:
@@ -87,7 +100,7 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
     plan = directory.plan_for(loaded.experiment, loaded.arms)
     kept = len(plan.seeds) * len(plan.arms) - len(missing_runs(directory, plan))
     if kept and not quiet:
-        click.echo(f"{directory.path}: {kept} finished {'run' if kept == 1 else 'runs'} found and kept", err=True)
+        click.echo(f"{directory.path}: {counted(kept, 'finished run')} found and kept", err=True)
     try:
         with Progress(plan.metric, quiet=quiet) as progress:
             plan = conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))
@@ -96,8 +109,8 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
         total = len(plan.seeds) * len(plan.arms)
         done = total - len(missing_runs(directory, plan))
         click.echo(
-            f"bdl: interrupted; {done} of {total} runs are finished and kept in {directory.path}. "
-            "The same command continues.",
+            f"bdl: interrupted; {done:,} of {counted(total, 'run')} {'is' if done == 1 else 'are'} finished and kept "
+            f"in {directory.path}. The same command continues.",
             err=True,
         )
         sys.exit(EXIT_INTERRUPTED)

@@ -40,16 +40,23 @@ def _show_config(path: pathlib.Path, overrides: tuple[str, ...], as_json: bool) 
 def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
     from betterdl_cli.analysis.sources import resolve
     from betterdl_cli.analysis.summary import summarise
+    from betterdl_cli.errors import counted
     from betterdl_cli.report.table import console, print_summary
 
-    source = resolve(what, root)
+    source = resolve(what, root, "a config file, an experiment or EXPERIMENT:ARM")
     assert source.directory is not None and source.plan is not None
     if source.single:
         arm = next(iter(source.arms.values())).arm
         assert arm is not None
         click.echo(json.dumps({"schema": "bdl.spec/1", **arm.spec.to_json()}, indent=1))
         return
-    summary = summarise(source.directory, source.plan)
+    lacking = source.directory.lacking(source.plan)
+    missing = [
+        {"arm": name, "seed": seed, "reason": reason or "not trained yet"}
+        for name, seeds in lacking.items()
+        for seed, reason in seeds.items()
+    ]
+    summary = {**summarise(source.directory, source.plan), "missing": missing}
     if as_json:
         click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
         return
@@ -57,4 +64,13 @@ def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
     for row in summary["arms"]:
         for change in row["differences"]:
             click.echo(f"{row['arm']}: {change}")
+    for name, seeds in lacking.items():
+        untrained = [str(seed) for seed, reason in seeds.items() if not reason]
+        if untrained:
+            click.echo(f"{name}: not trained yet: seed{'s' if len(untrained) > 1 else ''} {', '.join(untrained)}")
+        for seed, reason in seeds.items():
+            if reason:
+                click.echo(f"{name}: seed {seed} is lost: {reason}")
+    if missing:
+        click.echo(f"bdl run with the same config trains what is missing: {counted(len(missing), 'run')}.")
     click.echo(f"directory: {source.directory.path}")

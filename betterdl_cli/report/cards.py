@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
@@ -17,7 +18,10 @@ from betterdl_cli.registry import Card, Registry
 from betterdl_cli.spec import Frozen, show
 from betterdl_cli.techniques.base import AREAS, TECHNIQUES
 
-WIDTH = 100
+
+def _width() -> int:
+    """Of the lines: that of the terminal, between what can hold a card and what reads well."""
+    return min(100, max(30, shutil.get_terminal_size((100, 24)).columns))
 
 
 def catalogue() -> dict[str, Registry[Any]]:
@@ -91,7 +95,7 @@ def _block(title: str, cards: Sequence[Mapping[str, Any]]) -> str:
     lines = [title]
     for card in cards:
         indent = " " * (width + 4)
-        lines.append(textwrap.fill(card["summary"], WIDTH, initial_indent=f"  {card['name']:<{width}}  ",
+        lines.append(textwrap.fill(card["summary"], _width(), initial_indent=f"  {card['name']:<{width}}  ",
                                    subsequent_indent=indent))  # fmt: skip
     return "\n".join(lines)
 
@@ -99,17 +103,17 @@ def _block(title: str, cards: Sequence[Mapping[str, Any]]) -> str:
 def card_text(document: Mapping[str, Any]) -> str:
     """One card for people."""
     lines = [f"{document['name']} ({document.get('area') or document.get('task') or document['what']})"]
-    lines += [*textwrap.wrap(document["summary"], WIDTH), "", "Parameters"]
+    lines += [*textwrap.wrap(document["summary"], _width()), "", "Parameters"]
     for item in document["parameters"]:
         default = "required" if item["required"] else f"default {show(item['default'])}"
         bounds = f", {item['range']}" if item["range"] else ""
         lines += textwrap.wrap(
             f"{item['name']}: {item['type']}{bounds}, {default}: {item['description']}",
-            WIDTH, initial_indent="  ", subsequent_indent="      ",
+            _width(), initial_indent="  ", subsequent_indent="      ",
         )  # fmt: skip
     if not document["parameters"]:
         lines.append("  none")
     for title, body in document["sections"].items():
         paragraphs = " ".join(body.split())
-        lines += ["", title, *textwrap.wrap(paragraphs, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+        lines += ["", title, *textwrap.wrap(paragraphs, _width(), initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)

@@ -44,13 +44,16 @@ class Progress:
         if self._console.is_terminal and not self._quiet:
             from rich import progress
 
+            times = [
+                progress.TimeElapsedColumn(),
+                progress.TextColumn("left"),
+                progress.TimeRemainingColumn(),
+            ]
             self._bar = progress.Progress(
                 progress.TextColumn("{task.description}"),
                 progress.BarColumn(),
                 progress.TaskProgressColumn(),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("left"),
-                progress.TimeRemainingColumn(),
+                *(times if self._console.width >= 80 else []),
                 console=self._console,
                 transient=True,
             )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from betterdl_cli.config.loading import Loaded
+from betterdl_cli.errors import counted
 from betterdl_cli.training.data import load_parts
 
 # Seconds of engine fit for a course-sized network on one thread of a 2020s laptop or server, measured with lessons 2
@@ -56,14 +57,17 @@ def plan_text(document: Mapping[str, Any]) -> str:
     lines = [f"{document['experiment']} → {document['directory']}"]
     for arm in document["arms"]:
         area = f" ({arm['area']})" if arm["area"] else ""
-        lines.append(f"  {arm['arm']}{area}: {arm['epochs']} epochs of {arm['updates_per_epoch']} updates")
+        lines.append(
+            f"  {arm['arm']}{area}: {counted(arm['epochs'], 'epoch')} of {counted(arm['updates_per_epoch'], 'update')}"
+        )
         lines += [f"      {change}" for change in arm["differences"]]
     seeds = ", ".join(str(seed) for seed in document["seeds"][:20])
     more = ", …" if len(document["seeds"]) > 20 else ""
-    lines.append(f"seeds: {seeds}{more}")
+    lines.append(f"{'seed' if len(document['seeds']) == 1 else 'seeds'}: {seeds}{more}")
     lines.append(f"primary metric: {document['metric']}")
     lines.append(
-        f"{document['runs']} runs, {document['epochs']:,} epochs, {document['updates']:,} weight updates; roughly "
+        f"{counted(document['runs'], 'run')}, {counted(document['epochs'], 'epoch')}, "
+        f"{counted(document['updates'], 'weight update')}; roughly "
         f"{_duration(document['rough_seconds'])} for a course-sized network with engine fit. Nothing was trained."
     )
     return "\n".join(lines)

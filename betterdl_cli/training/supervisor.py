@@ -52,10 +52,12 @@ class Worker:
                     pass_fds=(write_end,),
                     env={**os.environ, "TMPDIR": str(self._temporary)},
                 )
-        except OSError as error:
+        except BaseException as error:  # an interrupt, too
             os.close(read_end)
             shutil.rmtree(self._temporary, ignore_errors=True)
-            raise UsageError(f"cannot start a training process with its log in {log}: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise UsageError(f"cannot start a training process with its log in {log}: {error.strerror}") from error
+            raise
         finally:
             os.close(write_end)
         self._messages: IO[str] = os.fdopen(read_end, encoding="utf-8")

@@ -1,12 +1,16 @@
+import datetime
 import json
+import os
 import pathlib
+import re
 
 import pytest
 from stored import Stored, config_with
 
 from betterdl_cli.analysis.arms import NO_SEED
-from betterdl_cli.analysis.sources import find_experiment, resolve
+from betterdl_cli.analysis.sources import distinctions, find_experiment, resolve
 from betterdl_cli.errors import UsageError
+from betterdl_cli.store import experiments
 
 
 @pytest.fixture
@@ -45,18 +49,64 @@ def test_a_smoke_run_is_not_what_a_name_means(stored: Stored) -> None:
     assert find_experiment("made-up-smoke", RUNS).path == smoke.path
 
 
-def test_an_ambiguous_name_lists_what_it_could_mean(stored: Stored) -> None:
-    other = Stored(RUNS, config_with(**{"training.epochs": 9}))
-    names = ", ".join(sorted([stored.name, other.name]))
+def test_an_ambiguous_name_lists_what_it_could_mean_and_what_differs(stored: Stored) -> None:
+    other = Stored(RUNS, config_with(seeds=5, **{"training.epochs": 9}))
+    for directory, hour in ((stored.path, 8), (other.path, 9)):
+        changed = datetime.datetime(2026, 5, 1, hour, 30).timestamp()
+        os.utime(directory / "plan.json", (changed, changed))
+    lines = [
+        f"{stored.name}  2026-05-01 08:30  training.epochs=3, seeds=3",
+        f"{other.name}  2026-05-01 09:30  training.epochs=9, seeds=5",
+    ]
     for word in ("made-up", "ma"):
         with pytest.raises(UsageError) as caught:
             find_experiment(word, RUNS)
-        assert str(caught.value) == f"'{word}' names 2 experiments in runs: {names}"
+        assert str(caught.value).splitlines() == [
+            f"'{word}' names 2 experiments in runs; say which one, the beginning of its name or id that no other one "
+            "has is enough:",
+            *(f"  {line}" for line in sorted(lines)),
+        ]
+
+
+def test_experiments_of_one_name_are_told_by_their_ids(stored: Stored) -> None:
+    other = Stored(RUNS, config_with(**{"training.epochs": 9}))
+    for one in (stored, other):
+        for word in (f"made-up-{one.plan.id[:6]}", one.plan.id[:6], one.plan.id):
+            assert find_experiment(word, RUNS).path == one.path
+    assert resolve(f"{other.plan.id[:6]}:control", RUNS).plan == other.plan
+
+
+def test_a_config_that_cannot_be_read_tells_nothing(stored: Stored) -> None:
+    other = Stored(RUNS, config_with(**{"training.epochs": 9}))
+    (stored.path / "experiment.yaml").write_text("{")
+    (stored.path / "plan.json").unlink()
+    facts = distinctions([stored.directory, other.directory])
+    assert facts[stored.path] == ""
+    assert "=" not in facts[other.path]
+
+
+def test_only_the_first_differences_are_listed(stored: Stored) -> None:
+    Stored(RUNS, config_with(techniques={"l2": {}}, seeds=9, **{"model.hidden": [9], "training": {}}))
+    assert re.search(r"(, .*){3} and \d+ more$", distinctions(experiments(RUNS))[stored.path])
 
 
 def test_an_unknown_name_gets_a_suggestion(stored: Stored) -> None:
     with pytest.raises(UsageError, match=rf"nothing called 'made-op-.*' in runs \(did you mean '{stored.name}'\?\)"):
         find_experiment(stored.name.replace("up", "op"), RUNS)
+
+
+def test_a_misspelt_name_gets_the_name_not_the_ids(stored: Stored) -> None:
+    with pytest.raises(UsageError, match=r"\(did you mean 'made-up'\?\)"):
+        find_experiment("mdae-up", RUNS)
+
+
+def test_what_was_expected_is_what_the_command_takes(stored: Stored) -> None:
+    with pytest.raises(UsageError, match=r"^expected an experiment, found nothing called 'zzz'"):
+        find_experiment("zzz", RUNS)
+    with pytest.raises(UsageError, match=r"^expected an experiment, an arm, a run or a history file, found"):
+        resolve("zzz", RUNS)
+    with pytest.raises(UsageError, match=r"^expected a config, found nothing called 'zzz'"):
+        resolve("zzz:control", RUNS, "a config")
 
 
 def test_a_name_unlike_any_lists_what_is_there(stored: Stored) -> None:
@@ -85,7 +135,7 @@ def test_a_broken_neighbour_does_not_matter(stored: Stored) -> None:
     (broken.path / "plan.json").write_text("{}")
     assert find_experiment("made-up", RUNS).path == stored.path
     assert find_experiment("broken", RUNS).path == broken.path
-    with pytest.raises(UsageError, match=r"plan\.json: expected the plan of an experiment"):
+    with pytest.raises(UsageError, match=r"plan\.json is damaged: expected the plan"):
         resolve("broken", RUNS)
 
 

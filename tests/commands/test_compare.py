@@ -214,7 +214,10 @@ def test_a_confounded_comparison_is_refused_with_all_differences() -> None:
         (["made-up", "a.json"], "bdl: expected arms of the same name, found none: made-up-"),
         (["zzz", "a.json"], "bdl: expected an experiment, an arm, a run or a history file, found nothing called 'zzz'"),
         (["made-up:dropuot", "a.json"], "bdl: expected an arm of made-up-"),
-        (["a.json", "config.txt"], "config.txt: expected a training history, found something else. What can be read:"),
+        (
+            ["a.json", "config.txt"],
+            "bdl: config.txt: expected a training history, found something else. What can be read:",
+        ),
         (["made-up", "--metric", "test_acc"], "bdl: expected a metric that the runs have ("),
         (
             ["a.json", "b.json"],

@@ -1,5 +1,7 @@
+import datetime
 import pathlib
 
+import click
 import pytest
 from shell import bdl
 from stored import Stored, config_with
@@ -20,14 +22,23 @@ def stored(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
 # ---- ls ----
 
 
-def test_ls_tells_how_far_each_experiment_is(stored: Stored) -> None:
-    other = Stored(RUNS, config_with(name="zzz"))
+def date(stored: Stored) -> str:
+    return f"{datetime.datetime.fromtimestamp((stored.path / 'plan.json').stat().st_mtime):%Y-%m-%d %H:%M}"
+
+
+def test_ls_tells_how_far_each_experiment_is_and_when_it_was_run(stored: Stored) -> None:
+    other = Stored(RUNS, config_with(name="zzz", seeds=1, techniques={}))
     result = bdl("ls")
     assert result.code == 0
     assert result.out.splitlines() == [
-        f"{stored.name}: 4 of 6 runs finished, 1 failed; arms control, dropout",
-        f"{other.name}: 0 of 6 runs finished; arms control, dropout",
+        f"{stored.name}: 4 of 6 runs finished, 1 failed; arms control, dropout; {date(stored)}",
+        f"{other.name}: 0 of 1 run finished; arms control; {date(other)}",
     ]
+
+
+def test_ls_tells_experiments_of_one_name_apart(stored: Stored) -> None:
+    Stored(RUNS, config_with(**{"training.epochs": 9}))
+    assert {line.split("  ")[-1] for line in bdl("ls").out.splitlines()} == {"training.epochs=3", "training.epochs=9"}
 
 
 def test_ls_as_json(stored: Stored) -> None:
@@ -36,11 +47,15 @@ def test_ls_as_json(stored: Stored) -> None:
         "experiments": [
             {
                 "experiment": stored.name,
+                "name": "made-up",
+                "id": stored.plan.id,
                 "arms": ["control", "dropout"],
                 "seeds": 3,
                 "runs": 6,
                 "finished": 4,
                 "failed": 1,
+                "damaged": 0,
+                "facts": date(stored),
             }
         ],
     }
@@ -48,7 +63,7 @@ def test_ls_as_json(stored: Stored) -> None:
 
 def test_torn_runs_are_not_finished(stored: Stored) -> None:
     (stored.directory.run_path("control", 0) / "history.json").unlink()
-    assert "3 of 6 runs finished" in bdl("ls").out
+    assert "3 of 6 runs finished, 1 failed, 1 damaged;" in bdl("ls").out
 
 
 def test_ls_of_an_empty_or_missing_folder(stored: Stored, tmp_path: pathlib.Path) -> None:
@@ -64,7 +79,7 @@ def test_a_broken_experiment_does_not_hide_the_others(stored: Stored) -> None:
     result = bdl("ls")
     assert result.code == 0
     assert result.out.startswith(stored.name)
-    assert f"bdl: {broken.path}/plan.json: expected the plan of an experiment (bdl.plan/1)" in result.err
+    assert f"bdl: {broken.path}/plan.json is damaged: expected the plan of an experiment, found " in result.err
 
 
 # ---- rm ----
@@ -86,9 +101,30 @@ def test_rm_asks_and_leaves_it(stored: Stored, answer: str) -> None:
     assert stored.path.is_dir()
 
 
-def test_no_answer_is_no(stored: Stored) -> None:
-    assert bdl("rm", "made-up").code == 130
+def test_no_answer_is_no_and_says_so(stored: Stored) -> None:
+    result = bdl("rm", "made-up")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[1:] == [
+        "bdl: nothing was removed: nobody answered; in a script, --yes removes without asking"
+    ]
     assert stored.path.is_dir()
+
+
+def test_an_interrupt_at_the_question_is_an_interrupt(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click.termui, "visible_prompt_func", interrupt)
+    result = bdl("rm", "made-up")
+    assert result.code == 130
+    assert result.err.splitlines()[-1] == "bdl: interrupted"
+    assert stored.path.is_dir()
+
+
+def test_rm_counts_one_run_as_one(stored: Stored) -> None:
+    one = Stored(RUNS, config_with(name="one", seeds=1))
+    one.add("control", [0.8])
+    assert bdl("rm", "one", answer="n\n").err.startswith(f"Remove {one.path} with 1 run? ")
 
 
 @pytest.mark.parametrize("flag", ["--yes", "-y"])
@@ -107,7 +143,7 @@ def test_rm_takes_a_path(stored: Stored) -> None:
     ("word", "message"),
     [
         ("", "expected the name of an experiment, found an empty one"),
-        ("made", "'made' names 2 experiments in runs: "),
+        ("made", "'made' names 2 experiments in runs; say which one"),
         ("zzz", "found nothing called 'zzz' in runs"),
         (".", "found nothing called '.' in runs"),
         ("made-up:control", "found nothing called 'made-up:control' in runs"),
@@ -125,8 +161,13 @@ def test_rm_removes_nothing_when_it_is_not_clear_what(stored: Stored, word: str,
 
 
 def test_a_part_of_an_experiment_is_not_removed(stored: Stored) -> None:
-    result = bdl("rm", "-y", stored.directory.run_path("control", 0))
+    part = stored.directory.run_path("control", 0)
+    result = bdl("rm", "-y", part)
     assert result.code == 2
+    assert (
+        result.err
+        == f"bdl: expected an experiment, found a part of one: {part}; all of it is {stored.path.absolute()}\n"
+    )
     assert stored.directory.run_path("control", 0).is_dir()
 
 

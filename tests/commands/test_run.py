@@ -179,7 +179,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(
     assert out == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (
-        f"bdl: interrupted; 1 of 4 runs are finished and kept in {directory}. The same command continues."
+        f"bdl: interrupted; 1 of 4 runs is finished and kept in {directory}. The same command continues."
     )
     assert not (directory / ".worker.log").exists()
     result = bdl("run", config)
@@ -456,6 +456,13 @@ def test_a_dry_run_shows_the_work_and_writes_nothing(config: str) -> None:
 
 
 @pytest.mark.usefixtures("no_worker")
+def test_a_dry_run_counts_one_as_one(config: str) -> None:
+    out = bdl("run", config, "--dry-run", "techniques={}", "seeds=1", "training.epochs=1", "training.batch_size=60").out
+    assert "control: 1 epoch of 1 update\n" in out
+    assert "\nseed: 0\n" in out
+    assert "\n1 run, 1 epoch, 1 weight update; roughly " in out
+
+
 def test_a_dry_run_as_json(config: str) -> None:
     found = bdl("run", config, "--dry-run", "--json", "seeds=5").json
     assert found["schema"] == "bdl.dry-run/1"

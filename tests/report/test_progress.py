@@ -82,3 +82,14 @@ def test_on_a_terminal_a_bar_shows_the_run_and_all_epochs(
         progress.unit_begins((arm, (1,)))
         assert task.description == "run 2 of 2: control, seed 1"
     assert "run 1 of 2: control, seed 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("width", "columns"), [(40, 3), (80, 6)])
+def test_a_narrow_terminal_shows_no_times_instead_of_cut_ones(
+    monkeypatch: pytest.MonkeyPatch, width: int, columns: int
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    with Progress("test_accuracy") as progress:
+        assert len(progress._bar.columns) == columns
