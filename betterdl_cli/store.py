@@ -114,6 +114,7 @@ class ExperimentDirectory:
 
         Raises :class:`UsageError` when the directory holds anything else. Call with the lock held.
         """
+        engine = None
         try:
             before = self.plan()
         except DamagedError as damage:
@@ -122,6 +123,7 @@ class ExperimentDirectory:
         else:
             self._refuse_another(experiment, arms, before)
             trained = [seed for seed in before.seeds if seed in self._seeds_with_runs(arms)]
+            engine = before.engine
         return Plan(
             name=experiment.name,
             id=experiment.id,
@@ -130,7 +132,7 @@ class ExperimentDirectory:
             arms=tuple(arms),
             smoke=experiment.smoke,
             validation_is_test=experiment.data.split.validation == "test",
-            engine=before.engine if before else None,
+            engine=engine,
         )
 
     def _refuse_another(self, experiment: Experiment, arms: Sequence[Arm], before: Plan) -> None:

@@ -54,8 +54,9 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
         "validation_is_test": plan.validation_is_test,
         "seeds": list(plan.seeds),
         "environment": _environment(arms),
+        "engine": plan.engine.model_dump() if plan.engine else None,
         "arms": rows,
-        "notes": notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
+        "notes": _engine_notes(plan) + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
         "pictures": [],
     }
 
@@ -148,15 +149,27 @@ def spread_of(values: Mapping[int, float]) -> dict[str, Json] | None:
 
 
 def _environment(arms: Mapping[str, ArmData]) -> dict[str, Any]:
-    """What the runs were trained in; with mixed runs (``--allow-mixed``) every one, in ``mixed``."""
+    """What the runs were trained in; with mixed runs (``--allow-mixed``) every one, in ``mixed``.
+
+    The number of seeds at once is no part of it: it changes the last bits and nothing that is compared.
+    """
     seen: list[dict[str, Any]] = []
     for data in arms.values():
         for record in data.records.values():
-            if record.finished and record.environment not in seen:
-                seen.append(record.environment)
+            environment = {key: value for key, value in record.environment.items() if key != "width"}
+            if record.finished and environment not in seen:
+                seen.append(environment)
     if not seen:
         return {}
     return seen[0] if len(seen) == 1 else {**seen[0], "mixed": seen}
+
+
+def _engine_notes(plan: Plan) -> list[str]:
+    """Why the arms were not trained as they usually are."""
+    if plan.engine is None or not plan.engine.reasons:
+        return []
+    why = "; ".join(f"{arm}: {reason}" for arm, reason in plan.engine.reasons.items())
+    return [f"Engine fit trained all arms, because engine vectorized cannot train every one ({why})."]
 
 
 def _pairs(rows: Sequence[Mapping[str, Json]]) -> list[int]:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.record import RunRecord
-from betterdl_cli.report.table import console, metric_words, number
+from betterdl_cli.report.table import console, metric_words, number, seconds
 
 if TYPE_CHECKING:
     from betterdl_cli.expand import Arm
@@ -20,12 +20,12 @@ def run_line(record: RunRecord, metric: str) -> str:
     if record.status == "failed":
         return f"{who}: FAILED: {record.error}"
     if record.status == "diverged":
-        return f"{who}: diverged at epoch {record.diverged_epoch} ({record.seconds:.1f} s)"
+        return f"{who}: diverged at epoch {record.diverged_epoch} ({seconds(record.seconds)} s)"
     part, _, name = metric.partition("_")
     value = record.scores.get("validation" if part == "val" else part, {}).get(name)
     epochs = "1 epoch" if record.epochs == 1 else f"{record.epochs} epochs"
     stopped = ", stopped early" if record.stopped_early else ""
-    return f"{who}: {metric_words(metric)} {number(value)} after {epochs}{stopped} ({record.seconds:.1f} s)"
+    return f"{who}: {metric_words(metric)} {number(value)} after {epochs}{stopped} ({seconds(record.seconds)} s)"
 
 
 class Progress:

@@ -32,6 +32,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
+def seconds(value: float) -> str:
+    """One digit after the point; under a tenth of a second, thousandths."""
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.3f}"
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """As :func:`number`, with a plus sign or a real minus; zero has none."""
     if value is None:
@@ -75,7 +80,7 @@ def rows(summary: Summary) -> list[list[str]]:
             scores.append(mean_sd(best["scores"].get("test", {}).get(name)) if best else "–")
         found.append(
             [arm["arm"], arm["area"] or "–", seeds_words(arm), *scores, difference_words(arm), epochs_words(arm),
-             number(arm["seconds"]["mean"], 1) if arm["seconds"] else "–"]
+             seconds(arm["seconds"]["mean"]) if arm["seconds"] else "–"]
         )  # fmt: skip
     return found
 
@@ -194,7 +199,7 @@ def _origin(summary: Summary) -> list[str]:
     environment = summary["environment"]
     versions = environment.get("versions", {})
     words = [f"engine {environment['engine']}", environment["device"]] if environment else []
-    words += [f"{name} {versions[name]}" for name in ("keras", "tensorflow") if name in versions]
+    words += [f"{name} {versions[name]}" for name in ("keras", "tensorflow", "jax") if name in versions]
     if environment.get("mixed"):
         words.append("MIXED environments")
     return [*words, "smoke run: says nothing about the technique"] if summary["smoke"] else words
