@@ -138,7 +138,8 @@ def test_list_as_json() -> None:
     assert set(bdl("list", "datasets", "--json").json) == {"schema", "datasets"}
 
 
-def test_card_of_a_technique() -> None:
+def test_card_of_a_technique(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     out = bdl("list", "dropout").out
     assert out == bdl("list", "techniques", "dropout").out
     assert out.startswith("dropout (better generalisation)\nDropout: in training, zero a random share")
@@ -146,7 +147,8 @@ def test_card_of_a_technique() -> None:
     assert "\nWhen it hurts\n" in out
 
 
-def test_ranges_of_a_card_are_written_in_full() -> None:
+def test_ranges_of_a_card_are_written_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     out = bdl("list", "make_circles").out
     assert "  n_samples: integer, ≥ 4, ≤ 10000000, default 1000: rows, half of them per class\n" in out
     assert "≤ 4294967295, default 1: seed of the points\n" in out

@@ -11,16 +11,17 @@ def notes(loaded: Loaded) -> list[str]:
 
 
 def _whole_batches(loaded: Loaded) -> str:
-    """A batch cannot have more rows than there are."""
+    """Two batch sizes that are one, because a batch cannot have more rows than there are."""
     rows = training_rows(loaded.experiment.data)
     sizes = sorted({arm.spec.training.batch_size for arm in loaded.arms})
     larger = [size for size in sizes if rows is not None and size > rows]
-    if not larger:
-        return ""
     named = " and ".join(str(size) for size in larger[:5]) + (" and more" if len(larger) > 5 else "")
-    alike = [size for size in sizes if rows is not None and size >= rows]
-    same = "; arms that differ only by that are the same" if len(alike) > 1 else ""
-    return f"batch size {named}: more than the {rows} training rows, so every update sees all of them{same}"
+    if not larger or len([size for size in sizes if rows is not None and size >= rows]) < 2:
+        return ""
+    return (
+        f"batch size {named}: more than the {rows} training rows, so every update sees all of them; "
+        "arms that differ only by that are the same"
+    )
 
 
 def training_rows(data: DataSpec) -> int | None:

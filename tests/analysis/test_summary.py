@@ -3,9 +3,10 @@ import pathlib
 from typing import Any
 
 import pytest
-from stored import Stored, config_with
+from stored import ENVIRONMENT, Stored, config_with
 
 from betterdl_cli.analysis.summary import seeds_in_words, summarise
+from betterdl_cli.store import EngineChoice
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     found = summary(stored)
     assert set(found) == {
         "schema", "experiment", "id", "directory", "smoke", "metric", "higher_is_better", "validation_is_test", "seeds",
-        "environment", "arms", "notes", "pictures",
+        "environment", "engine", "arms", "notes", "pictures",
     }  # fmt: skip
     assert set(found["arms"][1]) == {
         "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "missing", "unreadable", "scores",
@@ -54,6 +55,22 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     }  # fmt: skip
     assert found["schema"] == "bdl.summary/1"
     assert list(found["arms"][1]["scores"]) == ["train", "validation", "test"]
+
+
+def test_the_engine_that_had_to_do_is_named_with_its_reason(stored: Stored) -> None:
+    stored.add("control", [0.8])
+    plan = stored.plan.model_copy(update={"engine": EngineChoice(name="fit", reasons={"dropout": "ValueError: no"})})
+    found = summarise(stored.directory, plan)
+    assert found["engine"] == {"name": "fit", "width": 1, "reasons": {"dropout": "ValueError: no"}}
+    assert found["notes"][0] == (
+        "Engine fit trained all arms, because engine vectorized cannot train every one (dropout: ValueError: no)."
+    )
+
+
+def test_another_number_of_seeds_at_once_is_no_mixed_environment(stored: Stored) -> None:
+    for seed, width in ((0, 10), (1, 5)):
+        stored.add_run("control", seed, environment={**ENVIRONMENT, "width": width})
+    assert summary(stored)["environment"] == ENVIRONMENT
 
 
 def test_a_lower_loss_is_better(tmp_path: pathlib.Path) -> None:

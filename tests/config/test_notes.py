@@ -11,7 +11,9 @@ from betterdl_cli.config.notes import notes
 
 Write = Callable[..., pathlib.Path]
 
-SEES_ALL = "more than the 60 training rows, so every update sees all of them"
+SEES_ALL = (
+    "more than the 60 training rows, so every update sees all of them; arms that differ only by that are the same"
+)
 
 
 @pytest.mark.parametrize("size", [1, 16, 60])
@@ -19,16 +21,15 @@ def test_batch_of_at_most_the_training_rows_needs_no_note(write: Write, size: in
     assert notes(load(write(), [f"training.batch_size={size}"])) == []
 
 
+def test_one_batch_of_more_than_the_training_rows_needs_no_note(write: Write) -> None:
+    assert notes(load(write(), ["training.batch_size=61"])) == []
+
+
 @pytest.mark.parametrize("part", ["60", "0.6"])
-def test_batch_of_more_than_the_training_rows_is_noted(write: Write, part: str) -> None:
-    loaded = load(write("train: 60", f"train: {part}"), ["training.batch_size=61"])
-    assert notes(loaded) == [f"batch size 61: {SEES_ALL}"]
-
-
 @pytest.mark.parametrize(("sizes", "named"), [("64, 128", "64 and 128"), ("60, 128", "128")])
-def test_arms_of_batch_sizes_that_come_to_the_same_are_noted(write: Write, sizes: str, named: str) -> None:
-    loaded = load(write("dropout: {rate: 0.2}", f"batch_size: {{size: [8, {sizes}]}}"))
-    assert notes(loaded) == [f"batch size {named}: {SEES_ALL}; arms that differ only by that are the same"]
+def test_arms_of_batch_sizes_that_come_to_the_same_are_noted(write: Write, sizes: str, named: str, part: str) -> None:
+    loaded = load(write("dropout: {rate: 0.2}", f"batch_size: {{size: [8, {sizes}]}}", "train: 60", f"train: {part}"))
+    assert notes(loaded) == [f"batch size {named}: {SEES_ALL}"]
 
 
 def test_rows_that_only_the_data_can_tell_are_not_noted(write: Write) -> None:
@@ -41,7 +42,7 @@ def test_smoke_run_has_no_note_of_its_few_rows(write: Write) -> None:
 
 
 def test_validate_and_dry_run_show_the_note(write: Write) -> None:
-    path = write("batch_size: 16", "batch_size: 61")
+    path = write("dropout: {rate: 0.2}", "batch_size: {size: [60, 61]}")
     validated, rehearsed = bdl("validate", path), bdl("run", path, "--dry-run")
     assert (validated.code, validated.err) == (0, f"c.yaml: note: batch size 61: {SEES_ALL}\n")
     assert (rehearsed.code, rehearsed.err) == (0, f"note: batch size 61: {SEES_ALL}\n")
