@@ -33,8 +33,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def seconds(value: float) -> str:
-    """One digit after the point; under a tenth of a second, thousandths."""
-    return f"{value:.1f}" if value >= 0.1 else f"{value:.3f}"
+    """One digit after the point; under a second, thousandths."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
