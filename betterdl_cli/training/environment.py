@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -83,6 +84,7 @@ def _set_up_jax(setting: Setting) -> str:
     if setting.threads == 1:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]  # Keras looks for it: seconds and 400 MB
     import jax
 
     found = jax.default_backend()

@@ -76,9 +76,17 @@ class Group:
         return time.perf_counter() - started
 
     def train(
-        self, environment: dict[str, Any], report: Callable[[int], None], checkpoint: Checkpoint | None = None
+        self,
+        environment: dict[str, Any],
+        report: Callable[[int], None],
+        checkpoint: Checkpoint | None = None,
+        *,
+        chunk_seconds: float = CHUNK_SECONDS,
     ) -> Iterator[Trained]:
-        """Train to the end, going on from ``checkpoint`` where it has a state; then one result per seed."""
+        """Train to the end, going on from ``checkpoint`` where it has a state; then one result per seed.
+
+        After every chunk of about ``chunk_seconds``, ``report`` hears the number of epochs done. Chunks change no bit.
+        """
         started = time.perf_counter()
         progress = checkpoint.load(self._initial) if checkpoint else None
         state, done, history, spent = self._initial, 0, [], 0.0
@@ -97,7 +105,7 @@ class Group:
                 spent_now = spent + time.perf_counter() - started
                 checkpoint.save(lambda: Progress(state, done, np.concatenate(history), spent_now))  # noqa: B023
             report(done)
-            count = max(1, min(4 * count, int(count * CHUNK_SECONDS / max(elapsed, 1e-6))))
+            count = max(1, min(4 * count, int(count * chunk_seconds / max(elapsed, 1e-6))))
         seconds = (spent + time.perf_counter() - started) / len(self.seeds)
         yield from self._results(state, np.concatenate(history), environment, seconds)
 
@@ -169,9 +177,7 @@ class Programs:
         """
         while (needed := bytes_needed(spec, seeds[0], width)) > memory:
             if width == 1:
-                raise NoMemoryError(
-                    f"it needs about {needed / 1e9:.1f} GB of memory, and {memory / 1e9:.1f} GB are free"
-                )
+                raise NoMemoryError(f"needs about {needed / 1e9:.1f} GB of memory, found {memory / 1e9:.1f} GB to use")
             width //= 2
         structure = canonical_digest(_structure(spec))
         if structure not in self._structures:

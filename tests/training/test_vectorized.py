@@ -191,3 +191,92 @@ def test_a_checkpoint_of_another_training_is_not_loaded(tmp_path: pathlib.Path) 
     first._next = 0.0
     first.save(lambda: Progress(state, 1, np.zeros((1, 1, 2)), 0.0))
     assert Checkpoint(tmp_path / "state.npz", "two").load(state) is None
+
+
+# ---- many seeds, one that goes wrong ----
+
+
+def test_a_seed_that_is_nan_from_epoch_3_harms_none_of_the_others(vectorized: ModuleType) -> None:
+    arm, seeds = spec(epochs=8, techniques={"batch_norm": {}, "dropout": {"rate": 0.3}}), tuple(range(10))
+    undisturbed = trained(vectorized, arm, seeds, width=10)
+    group = programs(vectorized).group("arm", arm, seeds, 10)
+    run, chunks = group.program.run, []
+
+    def poison(state: Any, *arguments: Any) -> Any:
+        chunks.append(int(state["epochs"].max()))
+        if chunks[-1] >= 2:
+            first, *rest = state["trainable"]
+            state = {**state, "trainable": [np.where(np.arange(10)[:, None, None] == 4, np.nan, first), *rest]}
+        return run(state, *arguments)
+
+    group.program.run = poison
+    disturbed = list(group.train({}, lambda epochs: None, chunk_seconds=0.0))
+    assert [chunk for chunk in chunks if chunk == 2]
+    for seed, (before, after) in enumerate(zip(undisturbed, disturbed, strict=True)):
+        if seed == 4:
+            assert (after.record.status, after.record.diverged_epoch, after.record.epochs) == ("diverged", 3, 3)
+        else:
+            for name in before.history:
+                np.testing.assert_array_equal(before.history[name], after.history[name])
+            for name, weights in before.weights.items():
+                np.testing.assert_array_equal(weights, after.weights[name])
+
+
+# ---- programs ----
+
+
+def test_arms_with_the_same_graph_share_a_program(vectorized: ModuleType) -> None:
+    shared = programs(vectorized)
+    plain, longer = spec(epochs=5), spec(epochs=5).with_preprocessing({"kind": "standard"})
+    first, second = shared.group("control", plain, (0, 1), 2), shared.group("scaled", longer, (2,), 2)
+    assert first.program is second.program
+    assert shared.group("dropout", spec(epochs=5, techniques={"dropout": {"rate": 0.3}}), (0, 1), 2).program is not (
+        first.program
+    )
+
+
+def test_a_shared_program_gives_the_same_bits(vectorized: ModuleType) -> None:
+    shared, arm = programs(vectorized), spec(techniques={"dropout": {"rate": 0.3}})
+    list(shared.group("arm", arm, (0, 1), 2).train({}, lambda epochs: None))
+    again = list(shared.group("arm", arm, (3, 5), 2).train({}, lambda epochs: None))
+    for ours, theirs in zip(again, trained(vectorized, arm, (3, 5)), strict=True):
+        assert ours.record.fingerprints == theirs.record.fingerprints
+        np.testing.assert_array_equal(ours.history["loss"], theirs.history["loss"])
+
+
+def test_as_many_seeds_as_fit_in_memory_are_prepared(vectorized: ModuleType) -> None:
+    arm = spec(epochs=5)
+    needed = vectorized.bytes_needed(arm, 0, 5)
+    assert programs(vectorized).prepare("arm", arm, (0, 1, 2), 10, memory=needed) == 5
+
+
+def test_what_does_not_fit_with_one_seed_is_refused_with_both_sizes(vectorized: ModuleType) -> None:
+    with pytest.raises(vectorized.NoMemoryError, match=r"needs about \d\.\d GB of memory, found 0\.0 GB to use"):
+        programs(vectorized).prepare("arm", spec(epochs=5), (0,), 10, memory=1e6)
+
+
+def test_a_layer_that_the_compiler_refuses_is_refused_when_prepared(vectorized: ModuleType) -> None:
+    arm = spec(epochs=2)
+    first, *rest = arm.layers
+    recurrent = (
+        first.model_copy(
+            update={"kind": "Reshape", "name": "steps", "arguments": {"target_shape": (2, 1)}, "hidden": False}
+        ),
+        first.model_copy(update={"kind": "GRU", "arguments": {"units": 4}}),
+        *rest,
+    )
+    with pytest.raises(Exception, match="unsupported operations"):
+        programs(vectorized).prepare("arm", arm.with_layers(recurrent), (0, 1), 2)
+    assert programs(vectorized).prepare("arm", arm, (0, 1), 2) == 2
+
+
+def test_only_the_first_of_a_structure_is_compiled_beforehand(
+    vectorized: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(vectorized.Group, "compile", lambda group: compiled.append(group.arm))
+    shared = programs(vectorized)
+    for rate in (0.1, 0.2):
+        shared.prepare(f"dropout-{rate}", spec(techniques={"dropout": {"rate": rate}}), (0, 1), 2)
+    shared.prepare("control", spec(), (0, 1), 2)
+    assert compiled == ["dropout-0.1", "control"]
