@@ -13,18 +13,18 @@ from betterdl_cli.training.setting import Setting
 from betterdl_cli.training.supervisor import Worker
 
 
-def shared_worker() -> Worker:
-    """A ready worker; do not end it."""
-    return _started()[0]
+def shared_worker(engine: str = "fit") -> Worker:
+    """A ready worker for one of the engines, as a process stays with the first it trained by; do not end it."""
+    return _started(engine)[0]
 
 
-def environment() -> dict[str, Any]:
+def environment(engine: str = "fit") -> dict[str, Any]:
     """What the shared worker trains in."""
-    return _started()[1]
+    return _started(engine)[1]
 
 
 @functools.cache
-def _started() -> tuple[Worker, dict[str, Any]]:
+def _started(engine: str) -> tuple[Worker, dict[str, Any]]:
     descriptor, log = tempfile.mkstemp(prefix="bdl-test-worker-")
     os.close(descriptor)
     worker = Worker(Setting(device="cpu"), pathlib.Path(log))
@@ -35,20 +35,28 @@ def _started() -> tuple[Worker, dict[str, Any]]:
 class BorrowedWorker:
     """Stands in for :class:`Worker` where a command would start one of its own."""
 
+    engine = "fit"
+
     def __init__(self, setting: Setting, log: pathlib.Path) -> None:
         assert (setting.backend, setting.device in {"auto", "cpu"}, setting.threads) == ("tensorflow", True, 1)
         log.write_bytes(b"")
         self._log = log
-        environment()
+        environment(self.engine)
 
     def wait_until_ready(self) -> dict[str, Any]:
-        return environment()
+        return environment(self.engine)
 
     def close(self) -> None:
         self._log.unlink(missing_ok=True)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(shared_worker(), name)
+        return getattr(shared_worker(self.engine), name)
+
+
+class BorrowedCompiler(BorrowedWorker):
+    """The same for engine ``vectorized``."""
+
+    engine = "vectorized"
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:

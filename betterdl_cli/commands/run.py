@@ -69,7 +69,7 @@ def command(
     loaded = load(config, overrides, smoke=smoke)
     directory = ExperimentDirectory(out if out is not None else root / loaded.experiment.directory_name)
     if dry_run:
-        _show_plan(loaded, directory, as_json)
+        _show_plan(loaded, directory, engine, as_json)
         return
     options = Options(engine, Setting(backend, device, threads), jobs, allow_mixed)
     with directory.locked(), _broken_pipes_as_exceptions():
@@ -133,12 +133,12 @@ def _print(summary: dict[str, Any], directory: ExperimentDirectory) -> None:
         click.echo(f"picture: {directory.report / picture}")
 
 
-def _show_plan(loaded: Loaded, directory: ExperimentDirectory, as_json: bool) -> None:
+def _show_plan(loaded: Loaded, directory: ExperimentDirectory, engine: WantedEngine, as_json: bool) -> None:
     from betterdl_cli.config.notes import notes
     from betterdl_cli.training.rehearsal import plan_document, plan_text
 
     _check_data(loaded)
-    document = plan_document(loaded, directory.path)
+    document = plan_document(loaded, directory.path, engine)
     click.echo(json.dumps(document, indent=1, ensure_ascii=False) if as_json else plan_text(document))
     for note in notes(loaded):
         click.echo(f"note: {note}", err=True)

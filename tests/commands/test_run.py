@@ -15,7 +15,7 @@ import pytest
 from shell import Result
 from shell import bdl as any_bdl
 from stored import config_with, write_config
-from workers import BorrowedWorker, wait_for
+from workers import BorrowedCompiler, BorrowedWorker, wait_for
 
 from betterdl_cli.store import ExperimentDirectory
 from betterdl_cli.training import crew
@@ -499,15 +499,18 @@ def test_a_smoke_run_is_small_and_has_a_directory_of_its_own(config: str) -> Non
     assert len(records) == 4
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("engine", ["fit", "vectorized"])
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_passes_a_smoke_run(
-    path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    path: pathlib.Path, engine: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = bdl("run", path, "--smoke", "--json", "seeds=1")
+    monkeypatch.setattr(crew, "Worker", BorrowedWorker if engine == "fit" else BorrowedCompiler)
+    asked = "fit" if engine == "fit" else "auto"
+    result = any_bdl("run", path, "--smoke", "--json", "seeds=1", "--engine", asked)
     assert result.code == 0, result.err
     summary = result.json
+    assert summary["engine"]["name"] == engine
     assert all(arm["seeds"] == [0] and not arm["diverged"] for arm in summary["arms"])
     treatments = [arm["arm"] for arm in summary["arms"][1:]]
     assert summary["pictures"] == [f"{kind}_{arm}.png" for arm in treatments for kind in ("curves", "difference")]
