@@ -23,7 +23,7 @@ $(VENV)/made-check: $(VENV)/made
 install: $(VENV)/made
 
 demo: $(VENV)/made
-	$(BIN)/bdl run configs/lesson04_batch_norm.yaml seeds=3
+	$(BIN)/bdl run configs/lesson04_batch_norm.yaml
 
 test: $(VENV)/made-test
 	$(BIN)/python -m pytest -m 'not slow'

@@ -88,7 +88,7 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
 
 @pytest.mark.slow
 def test_twenty_kills_in_a_row_end_with_the_bytes_of_an_undisturbed_run(tmp_path: pathlib.Path) -> None:
-    words = ("seeds=10", "training.epochs=6000", "techniques={batch_norm: {}, dropout: {rate: 0.2}}")
+    words = ("seeds=10", "training.epochs=20000", "techniques={batch_norm: {}, dropout: {rate: 0.2}}")
     folders = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in folders:
         folder.mkdir()
@@ -96,12 +96,12 @@ def test_twenty_kills_in_a_row_end_with_the_bytes_of_an_undisturbed_run(tmp_path
     chance, checkpoints = random.Random(20), 0
     for _ in range(20):
         process = start(folders[1], *words)
-        time.sleep(chance.uniform(1, 15))
+        time.sleep(chance.uniform(2, 20))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         checkpoints += bool(list(folders[1].rglob(".checkpoint*")))
     code, _, err = run(folders[1], *words)
     assert code == 0, err
-    assert checkpoints > 5, "the kills fell in no training"
+    assert checkpoints >= 5, "the kills fell in no training"
     assert bytes_of_runs(folders[1]) == bytes_of_runs(folders[0])
     assert not list(folders[1].rglob(".checkpoint*"))
