@@ -24,9 +24,11 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Fixed digits; scientific where they would show nothing or too much."""
+    """Fixed digits; one digit, or scientific, where they would show nothing or too much."""
     if value is None:
         return "–"
+    if 1e-4 <= abs(value) < 0.5 * 10**-digits:
+        return f"{value:.1g}"
     if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= 1e5):
         return f"{value:.2e}"
     return f"{value:.{digits}f}"

@@ -120,24 +120,31 @@ def _choose_engine(
     listener.preparing()
     width = before.width if before and before.name == "vectorized" else WIDTH
     first = {unit[0].id: unit for unit in reversed(units(todo, "vectorized", width))}
-    sizes = {"width": width, "memory": crew.memory}
-    tasks = [
-        Task({"do": "prepare", "arm": arm.id, "spec": arm.spec.to_json(), "seeds": seeds, **sizes}, (arm, seeds))
-        for arm, seeds in (first[arm.id] for arm in plan.arms if arm.id in first)
-    ]
-    widths, reasons = [width], {}
-    for task, answer in crew.work(tasks):
-        arm = task.unit[0].id
-        if isinstance(answer, Died):
-            reasons[arm] = f"the training process died while compiling it: {answer.how}"
-        elif answer["event"] in {"refused", "failed"}:
-            reasons[arm] = answer["error"]
-        elif answer["event"] == "prepared":
-            widths.append(answer["width"])
+    unprepared = [first[arm.id] for arm in plan.arms if arm.id in first]
+    reasons: dict[str, str] = {}
+    while unprepared and not reasons:
+        starved = []
+        for task, answer in crew.work([_preparation(unit, width, crew.memory) for unit in unprepared]):
+            arm = task.unit[0].id
+            if isinstance(answer, Died) and answer.out_of_memory and task.request["width"] > 1:
+                starved.append(task.unit)
+            elif isinstance(answer, Died):
+                reasons[arm] = f"the training process died while compiling it: {answer.how}"
+            elif answer["event"] in {"refused", "failed"}:
+                reasons[arm] = answer["error"]
+            elif answer["event"] == "prepared":
+                width = min(width, answer["width"])
+        unprepared, width = starved, max(1, width // 2) if starved else width
     if reasons and options.engine == "vectorized":
         listed = "".join(f"\n  {arm}: {why}" for arm, why in reasons.items())
         raise UsageError(f"engine vectorized cannot train every arm (--engine auto would use fit):{listed}")
-    return EngineChoice(name="fit", reasons=reasons) if reasons else EngineChoice(name="vectorized", width=min(widths))
+    return EngineChoice(name="fit", reasons=reasons) if reasons else EngineChoice(name="vectorized", width=width)
+
+
+def _preparation(unit: Unit, width: int, memory: float) -> Task:
+    arm, seeds = unit
+    asked = {"arm": arm.id, "spec": arm.spec.to_json(), "seeds": seeds, "width": width, "memory": memory}
+    return Task({"do": "prepare", **asked}, unit)
 
 
 @dataclass

@@ -80,17 +80,23 @@ class Desk:
     def prepare(self, request: dict[str, Any]) -> None:
         """Find out whether engine ``vectorized`` can train an arm: 'prepared' with the seeds at once, or 'refused'.
 
-        Raises nothing that the arm is to blame for.
+        Where memory runs out, half the seeds are tried. Raises nothing that the arm is to blame for.
         """
-        spec, sizes = ArmSpec.from_json(request["spec"]), (request["width"], request["memory"])
-        try:
-            width = self._compiled().prepare(request["arm"], spec, tuple(request["seeds"]), *sizes)
-        except Exception as error:
-            traceback.print_exc()
-            sys.stderr.flush()
-            _send(self._messages, event="refused", error=in_one_line(error))
+        spec, seeds, width = ArmSpec.from_json(request["spec"]), tuple(request["seeds"]), request["width"]
+        while True:
+            self._programs = None if width < request["width"] else self._programs  # give back what was too much
+            try:
+                width = self._compiled().prepare(request["arm"], spec, seeds, width, request["memory"])
+            except Exception as error:
+                traceback.print_exc()
+                sys.stderr.flush()
+                if is_out_of_memory(error) and width > 1:
+                    width //= 2
+                    continue
+                _send(self._messages, event="refused", error=in_one_line(error))
+                return
+            _send(self._messages, event="prepared", width=width)
             return
-        _send(self._messages, event="prepared", width=width)
 
     def fit(self, request: dict[str, Any]) -> None:
         """One run by engine ``fit``: 'finished'."""
