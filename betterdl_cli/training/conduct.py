@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from betterdl_cli.store import ENVIRONMENT, EngineChoice, ExperimentDirectory, P
 from betterdl_cli.training.crew import Crew, Died, Task
 from betterdl_cli.training.setting import Setting, WantedEngine, with_engine
 from betterdl_cli.training.units import WIDTH, Unit, units
+
+DEATHS = 3  # of workers over the same arm, after which the arm is to blame
 
 
 @dataclass(frozen=True)
@@ -122,19 +125,23 @@ def _choose_engine(
     first = {unit[0].id: unit for unit in reversed(units(todo, "vectorized", width))}
     unprepared = [first[arm.id] for arm in plan.arms if arm.id in first]
     reasons: dict[str, str] = {}
+    deaths: Counter[str] = Counter()
     while unprepared and not reasons:
-        starved = []
+        again, short = [], False
         for task, answer in crew.work([_preparation(unit, width, crew.memory) for unit in unprepared]):
             arm = task.unit[0].id
-            if isinstance(answer, Died) and answer.out_of_memory and task.request["width"] > 1:
-                starved.append(task.unit)
-            elif isinstance(answer, Died):
-                reasons[arm] = f"the training process died while compiling it: {answer.how}"
+            if isinstance(answer, Died):
+                deaths[arm] += 1
+                if deaths[arm] < DEATHS or (answer.out_of_memory and width > 1):
+                    again.append(task.unit)  # someone may have killed the process: that says nothing about the arm
+                    short = short or answer.out_of_memory
+                else:
+                    reasons[arm] = f"the training process died {DEATHS} times while compiling it: {answer.how}"
             elif answer["event"] in {"refused", "failed"}:
                 reasons[arm] = answer["error"]
             elif answer["event"] == "prepared":
                 width = min(width, answer["width"])
-        unprepared, width = starved, max(1, width // 2) if starved else width
+        unprepared, width = again, max(1, width // 2) if short else width
     if reasons and options.engine == "vectorized":
         listed = "".join(f"\n  {arm}: {why}" for arm, why in reasons.items())
         raise UsageError(f"engine vectorized cannot train every arm (--engine auto would use fit):{listed}")

@@ -89,9 +89,24 @@ class Crew:
         return 0.8 * memory.available() / len(self._workers)
 
     def wait_until_ready(self) -> dict[str, Any]:
-        """The environment that all workers train in. Raises what :meth:`Worker.wait_until_ready` raises."""
-        environments = [worker.wait_until_ready() for worker in self._workers if worker is not None]
-        return environments[0]
+        """The environment that all workers train in. Raises what :meth:`Worker.wait_until_ready` raises.
+
+        A worker that dies on its way is started once more.
+        """
+        first, *_ = [self._ready(job) for job in range(len(self._workers))]
+        return first
+
+    def _ready(self, job: int) -> dict[str, Any]:
+        worker = self._workers[job]
+        assert worker is not None
+        try:
+            return worker.wait_until_ready()
+        except UsageError:
+            raise
+        except BdlError:
+            self._close_worker(job)
+            worker = self._workers[job] = Worker(self._setting, self._logs[job])
+            return worker.wait_until_ready()
 
     def work(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any] | Died]]:
         """Do all tasks, in this order as far as workers are free, and yield every message of each.

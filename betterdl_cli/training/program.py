@@ -61,6 +61,7 @@ class Program:
             self.metrics.append("learning_rate")
             self._rates = self._plateau.rates(float(spec.training.optimizer["learning_rate"]))
         self._run = backend.compile(self._epochs)
+        self.compiled = False
 
     # ---- state ----
 
@@ -110,6 +111,7 @@ class Program:
         """
         with convolutions_as_products():
             state, history = self._run(state, data, orders, np.int32(epochs))
+        self.compiled = True
         return tree.map_structure(np.asarray, state), np.asarray(history)
 
     def _epochs(self, state: State, data: Data, orders: Any, epochs: Any) -> tuple[State, Any]:

@@ -87,6 +87,8 @@ class Group:
 
         After every chunk of about ``chunk_seconds``, ``report`` hears the number of epochs done. Chunks change no bit.
         """
+        if not self.program.compiled:
+            self.compile()
         started = time.perf_counter()
         progress = checkpoint.load(self._initial) if checkpoint else None
         state, done, history, spent = self._initial, 0, [], 0.0

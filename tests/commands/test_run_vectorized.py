@@ -30,7 +30,7 @@ def start(folder: pathlib.Path, *words: str) -> "subprocess.Popen[str]":
 
 def run(folder: pathlib.Path, *words: str) -> tuple[int, str, str]:
     process = start(folder, *words)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -88,7 +88,10 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
 
 @pytest.mark.slow
 def test_twenty_kills_in_a_row_end_with_the_bytes_of_an_undisturbed_run(tmp_path: pathlib.Path) -> None:
-    words = ("seeds=10", "training.epochs=20000", "techniques={batch_norm: {}, dropout: {rate: 0.2}}")
+    words = (
+        "seeds=10", "training.epochs=40000", "training.batch_size=4", "model.hidden=[200]",
+        "techniques={batch_norm: {}, dropout: {rate: 0.2}}",
+    )  # fmt: skip
     folders = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in folders:
         folder.mkdir()
@@ -96,7 +99,7 @@ def test_twenty_kills_in_a_row_end_with_the_bytes_of_an_undisturbed_run(tmp_path
     chance, checkpoints = random.Random(20), 0
     for _ in range(20):
         process = start(folders[1], *words)
-        time.sleep(chance.uniform(2, 20))
+        time.sleep(chance.uniform(4, 20))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         checkpoints += bool(list(folders[1].rglob(".checkpoint*")))

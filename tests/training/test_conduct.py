@@ -31,6 +31,7 @@ class Stage:
         self.stored = stored
         self.environment = dict(ENVIRONMENT)
         self.fates: dict[tuple[str, int], str | int] = {}
+        self.deaths = 0  # of workers that prepare the control
         self.heard: list[Any] = []
         self.workers: list[ActingWorker] = []
         self.check_data: Callable[[], None] = lambda: None
@@ -89,6 +90,9 @@ class ActingWorker:
         yield from self.prepare(request) if request["do"] == "prepare" else self.train(request)
 
     def prepare(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if request["arm"] == "control" and self.stage.deaths:
+            self.stage.deaths -= 1
+            raise WorkerDiedError("it was ended by signal 11")
         fate = self.stage.fates.get((request["arm"], -1), 10)
         yield {"event": "refused", "error": fate} if isinstance(fate, str) else {"event": "prepared", "width": fate}
         yield {"event": "done"}
@@ -396,3 +400,34 @@ def test_jax_that_is_not_installed_is_one_line(stage: Stage, monkeypatch: pytest
     with pytest.raises(UsageError) as caught:
         stage.conduct(setting=Setting(backend="jax"))
     assert str(caught.value) == "backend jax needs JAX, which is not installed: pip install 'betterdl-cli[jax]'"
+
+
+# ---- workers that die before they train ----
+
+
+def test_a_worker_killed_while_compiling_is_no_reason_for_another_engine(stage: Stage) -> None:
+    stage.deaths = 1
+    stage.conduct(engine="auto")
+    assert engine_of(stage) == ("vectorized", 10, {})
+    assert set(statuses(stage).values()) == {"completed"}
+    assert len(stage.workers) == 2
+
+
+def test_an_arm_over_which_three_workers_die_is_trained_by_fit(stage: Stage) -> None:
+    stage.deaths = 3
+    stage.conduct(engine="auto")
+    assert engine_of(stage) == (
+        "fit", 1, {"control": "the training process died 3 times while compiling it: it was ended by signal 11"}
+    )  # fmt: skip
+
+
+def test_a_worker_that_dies_at_its_start_is_started_once_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die_first(self: ActingWorker) -> dict[str, Any]:
+        if len(stage.workers) == 1:
+            raise BdlError("the training process did not start: it was killed")
+        return stage.environment
+
+    monkeypatch.setattr(ActingWorker, "wait_until_ready", die_first)
+    stage.conduct()
+    assert set(statuses(stage).values()) == {"completed"}
+    assert [worker.closed for worker in stage.workers] == [True, True]
