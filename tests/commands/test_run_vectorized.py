@@ -86,6 +86,13 @@ def test_killed_and_continued_it_ends_with_the_same_bytes(
     assert bytes_of_runs(tmp_path) == bytes_of_runs(finished[0])
 
 
+def test_two_jobs_give_the_bytes_of_one(finished: tuple[pathlib.Path, dict[str, Any]], tmp_path: pathlib.Path) -> None:
+    code, _, err = run(tmp_path, "--jobs", "2")
+    assert code == 0, err
+    assert bytes_of_runs(tmp_path) == bytes_of_runs(finished[0])
+    assert not list(tmp_path.rglob(".worker*"))
+
+
 @pytest.mark.slow
 def test_twenty_kills_in_a_row_end_with_the_bytes_of_an_undisturbed_run(tmp_path: pathlib.Path) -> None:
     words = (
