@@ -60,7 +60,7 @@ def command(
     )
     if with_pictures:
         folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
-        pictures = _draw(folder, pairs, sources)
+        pictures = _draw(folder, pairs, sources, document["metric"])
         document["pictures"] = [str(folder / name) for name in pictures.files]
         document["notes"] = [*document["notes"], *pictures.left_out]
     if as_json:
@@ -114,10 +114,10 @@ def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[-60:] or "history"
 
 
-def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source]) -> Pictures:
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str) -> Pictures:
     from betterdl_cli.report.pictures import draw_pictures
 
     test = any(source.plan.validation_is_test for source in sources if source.plan)
     named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
     title = " and ".join(source.label for source in sources)
-    return draw_pictures(folder, named, title, validation_is_test=test)
+    return draw_pictures(folder, named, title, metric, validation_is_test=test)
