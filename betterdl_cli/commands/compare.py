@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import re
@@ -111,7 +112,13 @@ def _no_second(source: Source) -> str:
 
 
 def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[-60:] or "history"
+    """A label as part of a file name; what it cannot hold becomes a short digest, so that two labels stay two."""
+    named = label.replace(":", "-")  # EXPERIMENT:ARM
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", named).strip("-.")[-60:]
+    if plain == named:
+        return plain
+    digest = hashlib.sha256(label.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain or 'history'}-{digest}"
 
 
 def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str) -> Pictures:
