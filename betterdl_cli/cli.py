@@ -129,9 +129,8 @@ def main() -> None:
     try:
         code = cli.main(prog_name="bdl", standalone_mode=False)
     except BdlError as error:
-        click.echo(
-            str(error) if isinstance(error, ConfigError) and len(error.faults) > 1 else f"bdl: {error}", err=True
-        )
+        # the faults of a config say where they are, as those of a compiler do
+        click.echo(str(error) if isinstance(error, ConfigError) else f"bdl: {error}", err=True)
         code = error.exit_code
     except KeyboardInterrupt:
         code = _interrupted(on_new_line=sys.stderr.isatty())

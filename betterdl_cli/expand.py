@@ -174,17 +174,24 @@ def _unknown_monitor(spec: ArmSpec, path: Path) -> list[Fault]:
 
 
 def _batch_norm_of_one_row(spec: ArmSpec, path: Path) -> list[Fault]:
+    block = normalised_over_rows(spec)
+    if block is None or (spec.training.batch_size > 1 and spec.data.split.train != 1):
+        return []
+    return [
+        Fault(
+            f"batch normalisation of '{block}' needs more than one row per batch: with one row it "
+            "outputs a constant; raise training.batch_size",
+            path or ("base",),
+        )
+    ]
+
+
+def normalised_over_rows(spec: ArmSpec) -> str | None:
+    """The first layer whose batch normalisation averages over the rows of a batch alone, not over places too."""
     rank = DATASETS.get(spec.data.kind).rank
-    one_row = spec.training.batch_size == 1 or spec.data.split.train == 1
     for layer in spec.layers:
         if layer.kind == "Flatten" or layer.kind.startswith("Global"):
             rank = 1
-        if layer.kind == "BatchNormalization" and rank == 1 and one_row:
-            return [
-                Fault(
-                    f"batch normalisation of '{layer.block}' needs more than one row per batch: with one row it "
-                    "outputs a constant; raise training.batch_size",
-                    path or ("base",),
-                )
-            ]
-    return []
+        if layer.kind == "BatchNormalization" and rank == 1:
+            return layer.block
+    return None

@@ -33,14 +33,14 @@ def refusal(*words: object) -> str:
 def test_missing_file(write: Write) -> None:
     write()
     assert refusal("validate", "x.yaml") == "x.yaml: no such file (did you mean 'c.yaml'?)"
-    assert refusal("run", "missing/deep/config.yaml") == "bdl: missing/deep/config.yaml: no such file"
-    assert refusal("show", "zzzzzzzz.yaml") == "bdl: zzzzzzzz.yaml: no such file"
+    assert refusal("run", "missing/deep/config.yaml") == "missing/deep/config.yaml: no such file"
+    assert refusal("show", "zzzzzzzz.yaml") == "zzzzzzzz.yaml: no such file"
 
 
 def test_directory(here: pathlib.Path) -> None:
     (here / "folder").mkdir()
     assert refusal("validate", "folder") == "folder: expected a file, found a folder"
-    assert refusal("run", "folder") == "bdl: folder: expected a file, found a folder"
+    assert refusal("run", "folder") == "folder: expected a file, found a folder"
 
 
 def test_file_that_may_not_be_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_config_with_one_fault(write: Write, old: str, new: str, message: str) -
 
 def test_run_and_show_refuse_what_validate_refuses(here: pathlib.Path, write: Write) -> None:
     path = write("rate: 0.2", "rate: 1.2")
-    message = "bdl: c.yaml:6:19: techniques.dropout.rate: expected a number < 1, found 1.2"
+    message = "c.yaml:6:19: techniques.dropout.rate: expected a number < 1, found 1.2"
     assert refusal("run", path) == message
     assert refusal("run", path, "--dry-run") == message
     assert refusal("show", path) == message
@@ -205,7 +205,7 @@ def test_faults_of_two_files_at_once(here: pathlib.Path, write: Write) -> None:
     ],
 )  # fmt: skip
 def test_override_that_is_refused(write: Write, word: str, message: str) -> None:
-    assert refusal("run", write(), word, "--dry-run") == f"bdl: override '{word}': {message}"
+    assert refusal("run", write(), word, "--dry-run") == f"override '{word}': {message}"
 
 
 def test_five_thousand_nested_brackets_in_an_override(write: Write) -> None:

@@ -275,7 +275,7 @@ def ended_by(
         (BdlError("a run failed"), 1, "bdl: a run failed\n"),
         (UsageError("wrong"), 2, "bdl: wrong\n"),
         (UsageError("wrong:\n  this"), 2, "bdl: wrong:\n  this\n"),
-        (ConfigError([Fault("one", file="a")]), 2, "bdl: a: one\n"),
+        (ConfigError([Fault("one", file="a")]), 2, "a: one\n"),
         (ConfigError([Fault("one", file="a"), Fault("two", file="b")]), 2, "a: one\nb: two\n"),
         (KeyboardInterrupt(), 130, "bdl: interrupted\n"),
         (click.Abort(), 130, "\nbdl: interrupted\n"),

@@ -185,11 +185,8 @@ def notes(arms: Mapping[str, ArmData], pairs: Sequence[int], *, validation_is_te
     ``arms`` by the name to call them; ``pairs``: how many pairs each comparison has.
     """
     said = [note for name, data in arms.items() for note in _fate(name, data)] + _gaps(arms)
-    if validation_is_test:
-        deciding = [name for name, data in arms.items() if _decides_by_validation(data)]
-        best = "scores of a best epoch"
-        who = f"the test scores of {', '.join(deciding)} and all {best}" if deciding else f"all {best}"
-        said.append(f"The validation set is the test set: {who} are optimistic, because they were chosen by it.")
+    if validation_is_test and (chosen := _chosen_by_validation(arms)):
+        said.append(f"The validation set is the test set: {chosen} are optimistic, because they were chosen by it.")
     fewest = min((n for n in pairs if n), default=6)
     if fewest < 6:
         said.append(
@@ -255,6 +252,17 @@ def _gaps(arms: Mapping[str, ArmData]) -> list[str]:
     if said or any(data.failed for data in arms.values()):
         said.append("`bdl run` with the same config trains what is not finished.")
     return said
+
+
+def _chosen_by_validation(arms: Mapping[str, ArmData]) -> str:
+    """Which of the scores that there are were chosen by the validation part, in words; empty for none."""
+    completed = {
+        name: [run for run in data.records.values() if run.status == "completed"] for name, data in arms.items()
+    }
+    deciding = [name for name, data in arms.items() if completed[name] and _decides_by_validation(data)]
+    tests = [f"the test scores of {', '.join(deciding)}"] if deciding else []
+    best = ["all scores of a best epoch"] if any(run.best for runs in completed.values() for run in runs) else []
+    return " and ".join(tests + best)
 
 
 def _decides_by_validation(data: ArmData) -> bool:

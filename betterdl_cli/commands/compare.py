@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import re
@@ -60,7 +61,7 @@ def command(
     )
     if with_pictures:
         folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
-        pictures = _draw(folder, pairs, sources)
+        pictures = _draw(folder, pairs, sources, document["metric"])
         document["pictures"] = [str(folder / name) for name in pictures.files]
         document["notes"] = [*document["notes"], *pictures.left_out]
     if as_json:
@@ -111,13 +112,19 @@ def _no_second(source: Source) -> str:
 
 
 def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[-60:] or "history"
+    """A label as part of a file name; what it cannot hold becomes a short digest, so that two labels stay two."""
+    named = label.replace(":", "-")  # EXPERIMENT:ARM
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", named).strip("-.")[-60:]
+    if plain == named:
+        return plain
+    digest = hashlib.sha256(label.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain or 'history'}-{digest}"
 
 
-def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source]) -> Pictures:
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str) -> Pictures:
     from betterdl_cli.report.pictures import draw_pictures
 
     test = any(source.plan.validation_is_test for source in sources if source.plan)
     named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
     title = " and ".join(source.label for source in sources)
-    return draw_pictures(folder, named, title, validation_is_test=test)
+    return draw_pictures(folder, named, title, metric, validation_is_test=test)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
+
+from betterdl_cli.errors import UsageError, counted
 
 
 @click.command(name="show", short_help="a config with its defaults, or a stored experiment")
@@ -15,8 +19,6 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(what: str, overrides: tuple[str, ...], root: pathlib.Path, as_json: bool) -> None:
     """Show a config file with every default written out, a stored experiment with its table, or one arm's spec."""
-    from betterdl_cli.errors import UsageError
-
     path = pathlib.Path(what)
     if path.is_file() or path.suffix in {".yaml", ".yml"}:
         _show_config(path, overrides, as_json)
@@ -40,7 +42,6 @@ def _show_config(path: pathlib.Path, overrides: tuple[str, ...], as_json: bool) 
 def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
     from betterdl_cli.analysis.sources import resolve
     from betterdl_cli.analysis.summary import summarise
-    from betterdl_cli.errors import counted
     from betterdl_cli.report.table import console, print_summary
 
     source = resolve(what, root, "a config file, an experiment or EXPERIMENT:ARM")
@@ -60,17 +61,27 @@ def _show_stored(what: str, root: pathlib.Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
         return
-    print_summary(console(), summary)
+    from rich.text import Text
+
+    out = console()
+    print_summary(out, summary)
+    for line in _details(summary, lacking):
+        out.print(Text(line))
+    click.echo(f"directory: {source.directory.path}")
+
+
+def _details(summary: Mapping[str, Any], lacking: Mapping[str, Mapping[int, str]]) -> Iterator[str]:
+    """What the arms change, then which runs there are none of."""
     for row in summary["arms"]:
         for change in row["differences"]:
-            click.echo(f"{row['arm']}: {change}")
+            yield f"{row['arm']}: {change}"
     for name, seeds in lacking.items():
         untrained = [str(seed) for seed, reason in seeds.items() if not reason]
         if untrained:
-            click.echo(f"{name}: not trained yet: seed{'s' if len(untrained) > 1 else ''} {', '.join(untrained)}")
+            yield f"{name}: not trained yet: seed{'s' if len(untrained) > 1 else ''} {', '.join(untrained)}"
         for seed, reason in seeds.items():
             if reason:
-                click.echo(f"{name}: seed {seed} is lost: {reason}")
-    if missing:
-        click.echo(f"bdl run with the same config trains what is missing: {counted(len(missing), 'run')}.")
-    click.echo(f"directory: {source.directory.path}")
+                yield f"{name}: seed {seed} is lost: {reason}"
+    if summary["missing"]:
+        runs = counted(len(summary["missing"]), "run")
+        yield f"bdl run with the same config trains what is missing: {runs}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from betterdl_cli.spec import DataSpec, Frozen, Json, TrainingSpec, canonical_di
 
 MAX_SEEDS = 10_000
 MAX_SEED = 2**31 - 1
-SEED_RANGE = re.compile(r"([0-9]{1,9})\s*(?:\.\.|-)\s*([0-9]{1,9})")
+SEED_RANGE = re.compile(r"([0-9]{1,40})\s*(?:\.\.|-)\s*([0-9]{1,40})")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 MAX_NAME = 100
 
@@ -37,33 +38,52 @@ def _name(name: str) -> str:
 def checked_seeds(value: Any) -> tuple[int, ...]:
     """The seeds that a number, a list or a range names. Raises PydanticCustomError."""
     seeds = _seed_list(value)
+    fitting = [seed for seed in seeds if _is_seed(seed)]
+    faults = []
     if not seeds:
-        raise _seeds_error("at least one seed", "none")
-    if len(seeds) > MAX_SEEDS:
-        raise _seeds_error(f"at most {MAX_SEEDS} seeds", str(len(seeds)))
-    for index, seed in enumerate(seeds):
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-            raise _seeds_error(f"whole numbers from 0 to {MAX_SEED} as seeds", found(seed))
-        if seed in seeds[:index]:
-            raise _seeds_error("different seeds", f"{seed} twice")
+        faults.append("expected at least one seed, found none")
+    if unfit := [found(seed) for seed in seeds if not _is_seed(seed)]:
+        faults.append(f"expected whole numbers from 0 to {MAX_SEED} as seeds, found {_several(unfit)}")
+    if twice := [str(seed) for seed, times in Counter(fitting).items() if times > 1]:
+        faults.append(f"expected different seeds, found {_several(twice)} twice")
+    if faults:
+        raise _seeds_error("; ".join(faults))
     return tuple(seeds)
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEED
 
 
 def _seed_list(value: Any) -> Sequence[Any]:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return range(min(value, MAX_SEED))
+        return range(_at_most(value))
     if isinstance(value, str) and (match := SEED_RANGE.fullmatch(value.strip())):
         first, last = int(match[1]), int(match[2])
         if first > last:
-            raise _seeds_error("a range from a lower to a higher seed", value)
-        return range(first, last + 1)
+            raise _seeds_error(f"expected a range from a lower to a higher seed, found {value}")
+        _at_most(last - first + 1)
+        return list(range(first, last + 1))
     if isinstance(value, list):
+        _at_most(len(value))
         return value
-    raise _seeds_error("a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)", found(value))
+    expected = "a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)"
+    raise _seeds_error(f"expected {expected}, found {found(value)}")
 
 
-def _seeds_error(expected: str, given: str) -> PydanticCustomError:
-    return PydanticCustomError("seeds", "expected {expected}, found {given}", {"expected": expected, "given": given})
+def _at_most(number: int) -> int:
+    if number > MAX_SEEDS:
+        raise _seeds_error(f"expected at most {MAX_SEEDS} seeds, found {number}")
+    return number
+
+
+def _several(items: Sequence[str]) -> str:
+    named = list(dict.fromkeys(items))
+    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+
+
+def _seeds_error(message: str) -> PydanticCustomError:
+    return PydanticCustomError("seeds", "{message}", {"message": message})
 
 
 class Store(Frozen):

@@ -26,11 +26,17 @@ class Source:
     overrides: tuple[Override, ...] = ()
 
     def located(self, faults: Sequence[Fault]) -> list[Fault]:
-        """The faults with file, line and column, in that order; then those that an override brought in.
+        """Faults of loaded data with file, line and column, in that order; then those shown at an override.
 
-        A fault at, below or one above what an override sets is shown there.
+        A fault at, below or one above what an override sets is shown there. What the data are is decided by their
+        whole section, so every other override of it is named too.
         """
-        return in_order([self.at(self._nearest(fault), fault) for fault in faults])
+        return in_order([self._with_others(self._nearest(fault), fault) for fault in faults])
+
+    def _with_others(self, nearest: Override | None, fault: Fault) -> Fault:
+        others = [one for one in self.overrides if one is not nearest and one.path[:1] == _texts(fault)[:1]]
+        named = f" (with {', '.join(one.source for one in others)})" if others else ""
+        return self.at(nearest, dataclasses.replace(fault, message=fault.message + named))
 
     def _nearest(self, fault: Fault) -> Override | None:
         path = _texts(fault)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from betterdl_cli.config.loading import Loaded
+from betterdl_cli.expand import normalised_over_rows
 from betterdl_cli.spec import DataSpec
 
 
 def notes(loaded: Loaded) -> list[str]:
-    return [text for text in (_whole_batches(loaded),) if text]
+    return [text for text in (_whole_batches(loaded), _last_batch_of_one(loaded)) if text]
 
 
 def _whole_batches(loaded: Loaded) -> str:
@@ -21,6 +22,19 @@ def _whole_batches(loaded: Loaded) -> str:
     return (
         f"batch size {named}: more than the {rows} training rows, so every update sees all of them; "
         "arms that differ only by that are the same"
+    )
+
+
+def _last_batch_of_one(loaded: Loaded) -> str:
+    """Arms that end every epoch with a batch in which batch normalisation leaves nothing to learn from."""
+    rows = training_rows(loaded.experiment.data)
+    arms = [arm for arm in loaded.arms if rows is not None and rows % arm.spec.training.batch_size == 1]
+    named = [arm.id for arm in arms if arm.spec.training.batch_size > 1 and normalised_over_rows(arm.spec)]
+    if not named:
+        return ""
+    return (
+        f"{', '.join(named[:5])}{' and more' if len(named) > 5 else ''}: the last batch of every epoch has one of the "
+        f"{rows} training rows, which batch normalisation turns into a constant; another batch size avoids that"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +70,13 @@ def apply_overrides(plain: Mapping[str, Any], overrides: Sequence[Override]) -> 
     """
     changed = copy.deepcopy(dict(plain))
     in_order = sorted(overrides, key=lambda override: ["" if part == "kind" else part for part in override.path])
-    faults = [fault for override in in_order if (fault := _set(changed, override))]
+    given = {override.path for override in overrides}
+    faults = [fault for override in in_order if (fault := _set(changed, override, given))]
     return changed, sorted(faults, key=lambda fault: [override.source for override in overrides].index(fault.file))
 
 
-def _set(changed: dict[str, Any], override: Override) -> Fault | None:
+def _set(changed: dict[str, Any], override: Override, given: Set[tuple[str, ...]]) -> Fault | None:
+    """``given``: the paths of all overrides."""
     place: Any = changed
     for depth, name in enumerate(override.path):
         at = override.path[:depth]
@@ -89,13 +91,22 @@ def _set(changed: dict[str, Any], override: Override) -> Fault | None:
             _drop_strangers(at, place, key, override.value)
             place[key] = copy.deepcopy(override.value)
             return None
-        inside = _opened(override.path[: depth + 1], present.get(key), {} if known is None else known.get(key))
+        path = override.path[: depth + 1]
+        inside = _opened(path, present.get(key), {} if known is None else known.get(key))
         if not isinstance(inside, (dict, list)):
-            where = ".".join(override.path[: depth + 1])
-            message = f"unknown path: {where} is {found(inside)}, without keys"
-            return Fault(message, override.path[: depth + 2], file=override.source)
+            if not kinds_at(path) or override.path != (*path, "kind") or path in given:
+                return _without_keys(override, path, inside)
+            inside = {}  # a kind takes the place of a plain value: a schedule that of a learning rate
         place[key] = place = inside
     return None
+
+
+def _without_keys(override: Override, path: tuple[str, ...], value: Any) -> Fault:
+    where, name = ".".join(path), override.path[len(path)]
+    message = f"unknown path: {where} is {found(value)}, without keys"
+    if (kinds := kinds_at(path)) and (taking := [kind for kind in kinds.names if name in kinds.get(kind).model_fields]):
+        message += f"; with a kind it has keys: add '{where}.kind={taking[0]}'"
+    return Fault(message, override.path[: len(path) + 1], file=override.source)
 
 
 def _opened(path: tuple[str, ...], stated: Any, default: Any) -> Any:

@@ -17,7 +17,7 @@ from betterdl_cli.errors import ConfigError, Fault, Path, nearest, shortened
 from betterdl_cli.parameters import check, check_kind, found
 from betterdl_cli.registry import UnknownKindError
 from betterdl_cli.spec import DataSpec, Json, SplitSpec, TrainingSpec, show
-from betterdl_cli.tasks import TASKS, Task
+from betterdl_cli.tasks import TASKS
 from betterdl_cli.techniques.base import TECHNIQUES, Technique
 
 CONTROL = "control"
@@ -35,8 +35,7 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
     base = _uses(plain.get("base", {}), "base", faults)
     techniques, resolved_techniques = _techniques(plain.get("techniques", {}), faults)
     stacked = _stacked(plain.get("arms", {}), techniques, plain.get("techniques"), faults)
-    task = TASKS[DATASETS.get(data.kind).task] if data else None
-    metric = _metric(header.metric, task, data, faults) if header and task and data else ""
+    metric = _metric(plain.get("metric"), plain.get("data"), data, faults)
     recipes = (*(recipe for group in techniques.values() for recipe in group), *stacked)
     _check_arm_ids(recipes, faults)
     if faults or header is None or data is None or model is None or training is None:
@@ -112,14 +111,21 @@ def _learning_rate(value: Any, faults: list[Fault]) -> Json:
     return value
 
 
-def _metric(name: str | None, task: Task, data: DataSpec, faults: list[Fault]) -> str:
+def _metric(name: Any, written: Any, data: DataSpec | None, faults: list[Fault]) -> str:
+    """The primary metric; where ``data`` could not be read, any that the section as ``written`` may still allow."""
+    kind = written.get("kind") if isinstance(written, Mapping) else None
+    tasks = (TASKS[DATASETS.get(kind).task],) if kind in DATASETS.names else tuple(TASKS.values())
     if name is None:
-        return task.default_metric
-    parts = ("test", "val") if data.split.validation is not None else ("test",)
-    known = [f"{part}_{metric}" for part in parts for metric in (task.metric, "loss")]
+        return tasks[0].default_metric
+    parts = ("test", "val") if data is None or data.split.validation is not None else ("test",)
+    known = list(
+        dict.fromkeys(f"{part}_{metric}" for part in parts for task in tasks for metric in (task.metric, "loss"))
+    )
+    if not isinstance(name, str):
+        return ""  # said by the header
     if name not in known:
         message = f"expected one of {', '.join(known)}, found '{shortened(name)}'"
-        if name.startswith("val_") and data.split.validation is None:
+        if name.startswith("val_") and "val" not in parts:
             message += "; this split has no validation part"
         faults.append(Fault(message, ("metric",), suggestion=nearest(name, known)))
     return name

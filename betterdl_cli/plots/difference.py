@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -37,6 +37,7 @@ from betterdl_cli.plots.curves import block_note, diverged_note, penalty_note
 class _Panel:
     words: str
     heading: str
+    remark: str
     label: str
     curves: Curves
     limits: Limits
@@ -48,6 +49,7 @@ def draw_difference(
     *,
     title: str,
     note: str = "",
+    outcome: str = "",
     validation_is_test: bool = False,
 ) -> Figure:
     """Treatment minus control per epoch, paired by seed: the loss above, the accuracy or another score below.
@@ -56,6 +58,7 @@ def draw_difference(
     are thin lines; from three pairs on their mean and 95 % t band lies over them while all pairs are alive.
 
     :param note: more to be said below the picture
+    :param outcome: how the scores of the final models differ; said where the histories do not show it
     :param validation_is_test: the validation data are the test data; the headings say so
     Raises ValueError when the arms share no seed or no metric, or no pair has an epoch.
     """
@@ -67,6 +70,10 @@ def draw_difference(
             f"found {sorted(control.runs)} and {sorted(treatment.runs)}"
         )
     panels = [_plan(control, treatment, metric, validation_is_test) for metric in metrics]
+    if _part_later(control, treatment, panels, outcome):
+        panels = [replace(panel, remark=" (identical while both train)") for panel in panels]
+        later = "the final models differ by what came after (longer training, or restored weights)."
+        note = " ".join(part for part in (f"While both train, the runs are the same; {later}", outcome, note) if part)
     ends = pair_endings(control, treatment)
     caption = style.wrapped(_notes(control, treatment, panels, note))
     pairs = len(common_seeds(control, treatment))
@@ -93,12 +100,20 @@ def _plan(control: ArmHistories, treatment: ArmHistories, metric: str, validatio
     names = f"{style.short(treatment.name, 32)} − {style.short(control.name, 32)}"
     remark = "" if len(curves.epochs) else " (no finite values)"
     remark = " (all differences are 0)" if _all_zero(curves) else remark
-    heading = f"{data} {words}: {names}{remark}"
+    heading = f"{data} {words}: {names}"
     label = f"difference in {words}" + _hint(control, treatment, metric)
     share = are_shares(metric, [run[name] for arm in (control, treatment) for run in arm.runs.values() if name in run])
     bounds = (-1.0, 1.0) if share else (-math.inf, math.inf)
     limits = axis_limits([curves], bounds=bounds, zero=True, all_singles=True)
-    return _Panel(words, heading, label, curves.within(bounds), limits)
+    return _Panel(words, heading, remark, label, curves.within(bounds), limits)
+
+
+def _part_later(control: ArmHistories, treatment: ArmHistories, panels: list[_Panel], outcome: str) -> bool:
+    """Whether the pairs are the same while both train, and their final models are not."""
+    if not all(_all_zero(panel.curves) for panel in panels):
+        return False
+    seeds = common_seeds(control, treatment)
+    return bool(outcome) or any(control.runs[seed].epochs != treatment.runs[seed].epochs for seed in seeds)
 
 
 def _all_zero(curves: Curves) -> bool:
@@ -145,7 +160,7 @@ def _keys(pairs: int, averaged: bool) -> dict[str, Artist]:
 
 
 def _draw_panel(axes: Axes, panel: _Panel, ends: Mapping[int, Ending], longest: int) -> None:
-    style.name_panel(axes, panel.heading)
+    style.name_panel(axes, panel.heading + panel.remark)
     style.set_values(axes, panel.label, panel.limits)
     wide = _all_zero(panel.curves)  # to be seen under lines that all lie on it
     colour, width = (style.ZERO, 7.0) if wide else ("black", 1.0)

@@ -7,7 +7,9 @@ Source:
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from betterdl_cli.errors import shortened
 from betterdl_cli.history import History
 from betterdl_cli.readers.base import FormatError, Reader, keras_named
 
@@ -18,7 +20,10 @@ class KerasJson(Reader):
         if not text.lstrip().startswith("{"):
             return None
         try:
-            plain = json.loads(text, parse_int=float)  # an integer may be too large for a float, a float never is
+            # an integer may be too large for a float, a float never is
+            plain = json.loads(text, parse_int=float, object_pairs_hook=_different)
+        except FormatError:
+            raise
         except (ValueError, RecursionError) as error:
             raise FormatError(f"expected JSON, found a fault in it: {error}") from None
         if isinstance(plain.get("history"), dict):
@@ -27,3 +32,13 @@ class KerasJson(Reader):
         if not columns:
             raise FormatError("expected lists of numbers per metric ({'loss': [...]}), found none in this JSON")
         return keras_named(columns)
+
+
+def _different(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose reader would keep the last of two values under one key."""
+    plain: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in plain:
+            raise FormatError(f"expected different names in the JSON, found '{shortened(name)}' twice")
+        plain[name] = value
+    return plain

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from betterdl_cli.analysis.arms import ArmData
+from betterdl_cli.analysis.comparison import paired_difference
 from betterdl_cli.analysis.histories import ArmHistories
 
 
@@ -22,11 +23,13 @@ def draw_pictures(
     folder: pathlib.Path,
     pairs: Sequence[tuple[ArmData, ArmData, str]],
     title: str,
+    metric: str,
     *,
     validation_is_test: bool,
 ) -> Pictures:
     """``curves_<name>.png`` and ``difference_<name>.png`` for every (baseline, candidate, name).
 
+    :param metric: of which the difference of the final scores is said where the histories do not show it
     Raises :class:`betterdl_cli.files.WriteError`.
     """
     from betterdl_cli.analysis.curves import longest_pair, panel_metrics
@@ -42,16 +45,30 @@ def draw_pictures(
         except ValueError as error:
             found.left_out.append(f"No picture of {name}: {error}.")
             continue
-        drawn = {"curves": draw_curves}
+        figures = {"curves": draw_curves(control, treatment, title=title, validation_is_test=validation_is_test)}
         if longest_pair(control, treatment):
-            drawn["difference"] = draw_difference
+            outcome = _outcome(baseline, candidate, metric)
+            figures["difference"] = draw_difference(
+                control, treatment, title=title, outcome=outcome, validation_is_test=validation_is_test
+            )
         else:
             found.left_out.append(f"No picture of the differences of {name}: the two have no seed in common.")
-        for kind, draw in drawn.items():
-            figure = draw(control, treatment, title=title, validation_is_test=validation_is_test)
+        for kind, figure in figures.items():
             save(figure, folder / f"{kind}_{name}.png")
             found.files.append(f"{kind}_{name}.png")
     return found
+
+
+def _outcome(baseline: ArmData, candidate: ArmData, metric: str) -> str:
+    """How the final scores of the pairs differ; empty when they do not."""
+    from betterdl_cli.report.table import metric_words, signed
+
+    difference = paired_difference(baseline, candidate, metric)
+    if difference.spread is None or not any(difference.values.values()):
+        return ""
+    pairs, mean = len(difference.values), signed(difference.spread.mean)
+    over = f" (mean of {pairs} pairs)" if pairs > 1 else ""
+    return f"Final {metric_words(metric)}: difference {mean}{over}."
 
 
 def _named(baseline: ArmData, candidate: ArmData) -> tuple[ArmHistories, ArmHistories]:

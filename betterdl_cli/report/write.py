@@ -16,7 +16,7 @@ def write_report(directory: ExperimentDirectory, plan: Plan) -> dict[str, Any]:
     arms = experiment_arms(directory, plan)
     pairs = [(arms[arm.reference], arms[arm.id], arm.id) for arm in plan.arms if arm.reference]
     title = plan.name + (" (smoke run)" if plan.smoke else "")
-    pictures = draw_pictures(directory.report, pairs, title, validation_is_test=plan.validation_is_test)
+    pictures = draw_pictures(directory.report, pairs, title, plan.metric, validation_is_test=plan.validation_is_test)
     summary = summarise(directory, plan)
     summary |= {"pictures": pictures.files, "notes": [*summary["notes"], *pictures.left_out]}
     files.write_text(directory.report / "report.md", markdown(summary, pictures.files))

@@ -192,10 +192,16 @@ def test_six_pairs_can_prove_something(tmp_path: pathlib.Path) -> None:
     assert summary(stored)["notes"] == []
 
 
+def notes_of(stored: Stored) -> str:
+    return " ".join(summary(stored)["notes"])
+
+
 def test_scores_chosen_by_the_test_set_are_called_optimistic(tmp_path: pathlib.Path) -> None:
     config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"patience": 1}})
     stored = Stored(tmp_path, config)
-    assert summary(stored)["notes"][2:] == [
+    for arm in stored.plan.arms:
+        stored.add(arm.id, [0.8] * 3)
+    assert summary(stored)["notes"][:1] == [
         "The validation set is the test set: the test scores of early_stopping and all scores of a best epoch are "
         "optimistic, because they were chosen by it."
     ]
@@ -203,8 +209,20 @@ def test_scores_chosen_by_the_test_set_are_called_optimistic(tmp_path: pathlib.P
 
 def test_arms_that_decide_by_their_training_loss_are_not_called_optimistic(tmp_path: pathlib.Path) -> None:
     config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"monitor": "loss"}})
-    note = summary(Stored(tmp_path, config))["notes"][-1]
-    assert note.startswith("The validation set is the test set: all scores of a best epoch")
+    stored = Stored(tmp_path, config)
+    stored.add("control", [0.8])
+    stored.add("early_stopping", [0.8])
+    assert "The validation set is the test set: all scores of a best epoch are optimistic" in notes_of(stored)
+
+
+def test_scores_that_there_are_not_are_not_called_optimistic(tmp_path: pathlib.Path) -> None:
+    config = config_with(**{"data.split.validation": "test", "techniques.early_stopping": {"patience": 1}})
+    stored = Stored(tmp_path, config)
+    stored.add("control", [0.8], diverged=2)
+    stored.add("early_stopping", [0.8], diverged=2)
+    assert "optimistic" not in notes_of(stored)
+    stored.add_run("control", 1, 0.8, best=None)
+    assert "optimistic" not in notes_of(stored)
 
 
 def test_mixed_environments_are_all_listed(stored: Stored) -> None:

@@ -279,6 +279,15 @@ def test_pictures_go_into_a_folder_named_after_both(stored: Stored) -> None:
 
 
 @pytest.mark.usefixtures("stored")
+def test_names_that_no_folder_can_have_do_not_share_one() -> None:
+    names = [history(name, loss=[0.5]) for name in ("Löss.json", "Läss.json", "L-ss.json", "日本.json")]
+    folders = [pathlib.Path(bdl("compare", name, name, "--json").json["pictures"][0]).parent for name in names]
+    assert len(set(folders)) == 4
+    assert folders[2] == RUNS / "compare-L-ss.json-vs-L-ss.json"
+    assert all(folder.name.isascii() for folder in folders)
+
+
+@pytest.mark.usefixtures("stored")
 def test_pictures_go_where_they_are_asked_to() -> None:
     found = bdl("compare", "made-up", "--output", "new/folder", "--json").json
     assert found["pictures"] == ["new/folder/curves_dropout.png", "new/folder/difference_dropout.png"]

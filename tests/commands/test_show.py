@@ -2,8 +2,11 @@ import json
 import pathlib
 
 import pytest
+from rich.console import Console
 from shell import bdl
 from stored import Stored
+
+from betterdl_cli.report import table
 
 RUNS = pathlib.Path("runs")
 
@@ -40,6 +43,15 @@ def test_lost_runs_are_named_with_arm_and_seed(stored: Stored) -> None:
         {"arm": "control", "seed": 1, "reason": "run.json is missing"},
         {"arm": "dropout", "seed": 2, "reason": "history.json is damaged"},
     ]
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_narrow_terminal_breaks_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "console", lambda: Console(width=40, highlight=False))
+    *lines, directory = bdl("show", "made-up").out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "dropout: + layers.hidden_1_dropout:  Dropout(rate=0.2) after hidden_1" in " ".join(lines)
+    assert directory.startswith("directory: runs/made-up-")  # to be copied
 
 
 def test_runs_that_were_never_trained_are_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,15 @@ SEEDS = "expected a number of seeds (10), a list ([3, 5, 8]) or a range with bot
         ([4, 2, 4], "expected different seeds, found 4 twice"),
         ("5..3", "expected a range from a lower to a higher seed, found 5..3"),
         (10_001, "expected at most 10000 seeds, found 10001"),
+        (10**14, "expected at most 10000 seeds, found 100000000000000"),
         ("0..999999999", "expected at most 10000 seeds, found 1000000000"),
+        ("0..100000000000", "expected at most 10000 seeds, found 100000000001"),
+        ("2147483648..2147483648", "expected whole numbers from 0 to 2147483647 as seeds, found 2147483648"),
+        ([-1, 10**20], f"expected whole numbers from 0 to 2147483647 as seeds, found -1, {10**20}"),
+        ([-1, 4, 4], "expected whole numbers from 0 to 2147483647 as seeds, found -1; expected different seeds, "
+         "found 4 twice"),
     ],
-)
+)  # fmt: skip
 def test_seeds_that_are_refused(plain: dict[str, Any], given: object, message: str) -> None:
     assert faults_of(plain, seeds=given) == [f"seeds: {message}"]
 

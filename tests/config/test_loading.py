@@ -264,6 +264,18 @@ def test_fault_of_the_data_is_shown_at_the_override_that_sets_its_place(write: W
     assert (other.file, other.line) == ("c.yaml", 2)
 
 
+def test_fault_of_the_data_names_every_override_of_them(write: Write) -> None:
+    fault = Fault("too few rows", ("data", "split"))
+    (in_file,) = load(write(), ["data.n_samples=150", "data.noise=0.1", "seeds=2"]).source.located([fault])
+    (at_one,) = load(write(), ["data.n_samples=150", "data.split.test=30"]).source.located([fault])
+    assert str(in_file) == (
+        "c.yaml:2:51: data.split: too few rows (with override 'data.n_samples=150', override 'data.noise=0.1')"
+    )
+    assert str(at_one) == (
+        "override 'data.split.test=30': data.split: too few rows (with override 'data.n_samples=150')"
+    )
+
+
 @pytest.mark.parametrize("words", [["data.kind=digits"], ["data.kind=digits", "data.split.train=50"]])
 def test_other_dataset_is_chosen_by_an_override(write: Write, words: list[str]) -> None:
     assert load(write(), words).experiment.data.parameters == {}

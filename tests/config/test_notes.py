@@ -41,6 +41,22 @@ def test_smoke_run_has_no_note_of_its_few_rows(write: Write) -> None:
     assert notes(load(write(), ["training.batch_size=61"], smoke=True)) == []
 
 
+def test_last_batch_of_one_row_under_batch_norm_is_noted(write: Write) -> None:
+    path = write("dropout: {rate: 0.2}", "batch_norm: {}\n  dropout: {rate: 0.2}")
+    note = (
+        "batch_norm: the last batch of every epoch has one of the 60 training rows, which batch normalisation turns "
+        "into a constant; another batch size avoids that"
+    )
+    assert notes(load(path, ["training.batch_size=59"])) == [note]
+    assert notes(load(path, ["training.batch_size=58"])) == []
+    assert notes(load(path, ["training.batch_size=16", "data.split.train=49"])) == [note.replace("60", "49")]
+
+
+def test_last_batch_of_one_image_needs_no_note(write: Write) -> None:
+    path = write("kind: make_circles, n_samples: 100", "kind: digits", "kind: mlp, hidden: [8]", "kind: cnn")
+    assert notes(load(path, ["techniques.batch_norm={}", "training.batch_size=59"])) == []
+
+
 def test_validate_and_dry_run_show_the_note(write: Write) -> None:
     path = write("dropout: {rate: 0.2}", "batch_size: {size: [60, 61]}")
     validated, rehearsed = bdl("validate", path), bdl("run", path, "--dry-run")

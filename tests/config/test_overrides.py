@@ -187,8 +187,11 @@ TOP = "unknown path: the config has name, data, model, training, base, technique
         ("training.epoch=5", "training.epoch: unknown path: training has optimizer, epochs, batch_size, "
          "validation_batch_size; found 'epoch' (did you mean 'epochs'?)"),
         ("training.epochs.x=5", "training.epochs.x: unknown path: training.epochs is 5, without keys"),
-        ("training.optimizer.learning_rate.kind=x", "training.optimizer.learning_rate.kind: unknown path: "
+        ("training.optimizer.learning_rate.x=1", "training.optimizer.learning_rate.x: unknown path: "
          "training.optimizer.learning_rate is 0.1, without keys"),
+        ("training.optimizer.learning_rate.decay_steps=9", "training.optimizer.learning_rate.decay_steps: unknown "
+         "path: training.optimizer.learning_rate is 0.1, without keys; with a kind it has keys: add "
+         "'training.optimizer.learning_rate.kind=exponential_decay'"),
         ("model.hidden.1=3", "model.hidden.1: unknown path: model.hidden has 0; found '1'"),
         ("model.hidden.-1=3", "model.hidden.-1: unknown path: model.hidden has 0; found '-1'"),
         ("model.hidden.x=3", "model.hidden.x: unknown path: model.hidden has 0; found 'x'"),
@@ -210,6 +213,23 @@ TOP = "unknown path: the config has name, data, model, training, base, technique
 def test_unknown_path_is_refused(plain: dict[str, Any], word: str, message: str) -> None:
     plain["techniques"] = {"dropout": {"rate": 0.2}}
     assert faults_of(plain, word) == [f"override '{word}': {message}"]
+
+
+RATE = "training.optimizer.learning_rate"
+SCHEDULE = [f"{RATE}.kind=cosine_decay", f"{RATE}.initial_learning_rate=0.2", f"{RATE}.decay_steps=100"]
+
+
+@pytest.mark.parametrize("words", list(itertools.permutations(SCHEDULE)))
+def test_kind_of_a_schedule_takes_the_place_of_a_number(plain: dict[str, Any], words: tuple[str, ...]) -> None:
+    expected = {"kind": "cosine_decay", "initial_learning_rate": 0.2, "decay_steps": 100}
+    assert applied(plain, *words)["training"]["optimizer"]["learning_rate"] == expected
+    del plain["training"]["optimizer"]["learning_rate"]  # where the number is the default
+    assert applied(plain, *words)["training"]["optimizer"]["learning_rate"] == expected
+
+
+def test_number_and_schedule_at_once_are_refused(plain: dict[str, Any]) -> None:
+    (fault,) = faults_of(plain, f"{RATE}=0.3", SCHEDULE[0])
+    assert fault == f"override '{SCHEDULE[0]}': {RATE}.kind: unknown path: {RATE} is 0.3, without keys"
 
 
 def test_path_of_five_thousand_digits_is_refused(plain: dict[str, Any]) -> None:

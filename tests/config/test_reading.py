@@ -193,6 +193,14 @@ def test_value_that_is_refused(plain: dict[str, Any], edit: Edit, message: str) 
     assert faults_of(plain) == [message]
 
 
+def test_metric_of_no_task_is_refused_whatever_else_is_wrong(plain: dict[str, Any]) -> None:
+    first, second = faults_of(plain, data={"kind": "make_circels"}, metric="tst_accuracy")
+    assert first.startswith("data.kind: ")
+    assert second.endswith("found 'tst_accuracy' (did you mean 'test_accuracy'?)")
+    assert len(faults_of(plain, data={"kind": "make_circels"}, metric="val_loss")) == 1
+    assert len(faults_of(plain, name="A", metric="tst_accuracy")) == 2
+
+
 def test_validation_metric_without_a_validation_part_is_refused(plain: dict[str, Any]) -> None:
     plain["data"]["split"].pop("validation")
     known = "metric: expected one of test_accuracy, test_loss"

@@ -177,6 +177,30 @@ def test_zero_is_seen_when_all_differences_are_0(tmp_path: Path) -> None:
     assert loss.get_title(loc="left") == "validation loss: same − control (all differences are 0)"
 
 
+LATER = (
+    "While both train, the runs are the same; the final models differ by what came after (longer training, or "
+    "restored weights)."
+)
+
+
+def test_pairs_that_part_after_one_ended_are_not_called_equal(tmp_path: Path) -> None:
+    stopped = arm("early_stopping", [1], [2], [3])
+    figure = draw(CONTROL, stopped, tmp_path)
+    heading = "validation loss: early_stopping − control (identical while both train)"
+    assert figure.axes[0].get_title(loc="left") == heading
+    assert LATER in caption(figure)
+
+
+def test_restored_weights_are_not_called_equal() -> None:
+    figure = draw(CONTROL, CONTROL, outcome="Final test accuracy: difference +0.060.")
+    assert figure.axes[0].get_title(loc="left").endswith("(identical while both train)")
+    assert caption(figure) == f"{LATER} Final test accuracy: difference +0.060."
+
+
+def test_an_outcome_is_left_to_the_table_where_the_curves_differ() -> None:
+    assert caption(draw(CONTROL, TREATMENT, outcome="Final test accuracy: difference +0.060.")) == ""
+
+
 def test_the_band_of_shares_stays_where_their_differences_can_be() -> None:
     control = arm("control", [0.0], [0.0], [1.0], metrics=["accuracy"])
     [accuracy] = draw(control, arm("dropout", [0.9], [1.0], [1.0], metrics=["accuracy"])).axes

@@ -89,6 +89,7 @@ def test_epoch_numbers_are_no_metric(read: Reading) -> None:
         ('{"loss": [true]}', "expected numbers in 'loss', found True"),
         ('{"loss": [[1]]}', "expected numbers in 'loss', found [1.0]"),
         ('{"acc": [1], "accuracy": [2]}', "expected different metrics, found 'accuracy' twice"),
+        ('{"loss": [1], "loss": [2]}', "expected different names in the JSON, found 'loss' twice"),
         ('{"loss": []}', "expected a history with at least one epoch, found none"),
         ("{}", "expected lists of numbers per metric ({'loss': [...]}), found none in this JSON"),
         ('{"loss": 1}', "expected lists of numbers per metric"),

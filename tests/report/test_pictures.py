@@ -2,11 +2,13 @@ import pathlib
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from stored import Stored, config_with
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.files import WriteError, read_json
 from betterdl_cli.history import History
+from betterdl_cli.plots import difference
 from betterdl_cli.report.pictures import Pictures, draw_pictures
 from betterdl_cli.report.write import write_report
 
@@ -17,7 +19,7 @@ def bare(label: str, **metrics: list[float]) -> ArmData:
 
 
 def draw(folder: pathlib.Path, baseline: ArmData, candidate: ArmData) -> Pictures:
-    return draw_pictures(folder, [(baseline, candidate, "x")], "title", validation_is_test=False)
+    return draw_pictures(folder, [(baseline, candidate, "x")], "title", "loss", validation_is_test=False)
 
 
 def is_png(path: pathlib.Path) -> bool:
@@ -53,7 +55,7 @@ def test_without_a_common_seed_there_are_curves_and_no_difference(tmp_path: path
 def test_one_pair_that_cannot_be_drawn_does_not_keep_the_others(tmp_path: pathlib.Path) -> None:
     first, second, none = bare("a", loss=[1.0]), bare("b", loss=[0.5]), bare("c")
     pairs = [(first, none, "c"), (first, second, "b")]
-    assert draw_pictures(tmp_path, pairs, "title", validation_is_test=False).files == [
+    assert draw_pictures(tmp_path, pairs, "title", "loss", validation_is_test=False).files == [
         "curves_b.png", "difference_b.png"
     ]  # fmt: skip
 
@@ -62,6 +64,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match=f"expected a directory, found the file {tmp_path}/file"):
         draw(tmp_path / "file", bare("a", loss=[1.0]), bare("b", loss=[1.0]))
+
+
+def test_what_the_histories_do_not_show_is_said_in_the_picture(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Stored(tmp_path)
+    stored.add("control", [0.8, 0.7])
+    stored.add("dropout", [0.9, 0.7])
+    said = []
+    monkeypatch.setattr(difference, "draw_difference", lambda *_, outcome, **__: said.append(outcome) or Figure())
+    write_report(stored.directory, stored.plan)
+    assert said == ["Final test accuracy: difference +0.050 (mean of 2 pairs)."]
 
 
 # ---- the report of an experiment ----
