@@ -365,7 +365,8 @@ def test_every_config_of_the_repository_is_valid_also_with_its_defaults(path: pa
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_of_the_repository_says_how_to_run_it(path: pathlib.Path) -> None:
     header = path.read_text(encoding="utf-8").partition("name:")[0]
-    assert f"#   bdl run configs/{path.name} seeds=3" in header
+    assert f"#   bdl run configs/{path.name}\n" in header
+    assert "\n# Expect: " in header
 
 
 def test_there_is_a_config_for_each_of_the_lessons_two_to_seven() -> None:

@@ -52,7 +52,8 @@ def printed(stored: Stored, width: int = 300) -> str:
         (0.8344, "0.834"),
         (0.0, "0.000"),
         (0.0005, "0.001"),
-        (0.00049, "4.90e-04"),
+        (0.00049, "0.0005"),
+        (0.00009, "9.00e-05"),
         (-0.5, "-0.500"),
         (99999.4, "99999.400"),
         (123456.0, "1.23e+05"),
@@ -64,7 +65,7 @@ def test_number(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.05, "+0.050"), (-0.05, "−0.050"), (0.0, "0.000"), (-0.0001, "−1.00e-04"), (None, "–")]
+    ("value", "text"), [(0.05, "+0.050"), (-0.05, "−0.050"), (0.0, "0.000"), (-0.0001, "−0.0001"), (None, "–")]
 )
 def test_signed(value: float | None, text: str) -> None:
     assert signed(value) == text
