@@ -59,7 +59,12 @@ RECIPES = {
         60,
     ),
     "digits CNN": Recipe(
-        "digits_cnn_dropout.yaml", ("techniques={batch_norm: {}, dropout: {rate: 0.25}}",), 30, 12, (5, 15), 2
+        "digits_cnn_dropout.yaml",
+        ("techniques={}", "arms={both: {batch_norm: {}, dropout: {rate: 0.25}}}"),
+        30,
+        12,
+        (5, 15),
+        2,
     ),
 }
 
