@@ -17,7 +17,7 @@ from pydantic import Field, StrictInt, ValidationError
 
 from betterdl_cli import files
 from betterdl_cli.config import yaml12
-from betterdl_cli.config.experiment import Experiment
+from betterdl_cli.config.experiment import Experiment, Judging
 from betterdl_cli.errors import BdlError, UsageError, printable, shortened
 from betterdl_cli.expand import Arm
 from betterdl_cli.history import History
@@ -57,6 +57,7 @@ class Plan(Frozen):
     smoke: bool
     validation_is_test: bool
     engine: EngineChoice | None = None
+    judging: Judging = Judging()
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.id == name)
@@ -133,6 +134,7 @@ class ExperimentDirectory:
             smoke=experiment.smoke,
             validation_is_test=experiment.data.split.validation == "test",
             engine=engine,
+            judging=experiment.judging,
         )
 
     def _refuse_another(self, experiment: Experiment, arms: Sequence[Arm], before: Plan) -> None:
