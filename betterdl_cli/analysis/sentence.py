@@ -57,7 +57,9 @@ def _what_it_takes(evidence: Evidence) -> str:
         "one as large as that seen here" if evidence.margin is None else f"one of {evidence.margin:g}, which matters,"
     )
     if evidence.seeds_needed is None:
-        return f"{text}; {wanted} is found by no number of seeds."
+        if evidence.mean_difference == 0.0 and evidence.margin is None:
+            return f"{text}."
+        return f"{text}; {wanted} needs more data: more seeds alone will not find it."
     if evidence.seeds_needed <= evidence.n_pairs:
         return f"{text}."
     return f"{text}; {wanted} needs about {evidence.seeds_needed} seeds."

@@ -7,6 +7,8 @@ Experiments, section 21). The p value is the share of all sign patterns whose me
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -67,6 +69,7 @@ def _all_patterns(n: int) -> NDArray[np.float64]:
     return 1.0 - 2.0 * bits[::-1].astype(np.float64)
 
 
+@lru_cache(maxsize=1)
 def _random_patterns(n: int) -> NDArray[np.float64]:
     """Shape (n, 99 999). From raw 64-bit words, because NumPy promises that those never change."""
     words = (n + 63) // 64
