@@ -16,6 +16,7 @@ from betterdl_cli.analysis.comparison import (
     paired_difference,
     pairing,
 )
+from betterdl_cli.analysis.evidence import Compared, document, evidence_of, main_effects
 from betterdl_cli.spec import Json
 from betterdl_cli.store import ExperimentDirectory, Plan
 from betterdl_cli.tasks import higher_is_better
@@ -39,10 +40,15 @@ def experiment_arms(directory: ExperimentDirectory, plan: Plan) -> dict[str, Arm
 def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
     """The summary document of a stored experiment."""
     arms = experiment_arms(directory, plan)
+    pairs = {
+        arm.id: Compared(arm.id, arm.reference, arms[arm.reference], arms[arm.id]) for arm in plan.arms if arm.reference
+    }
+    found = evidence_of(list(pairs.values()), plan.metric, plan.judging)
     rows = []
     for arm in plan.arms:
-        reference = arms[arm.reference] if arm.reference else None
-        rows.append(arm_summary(arms[arm.id], plan.metric, reference))
+        pair = pairs.get(arm.id)
+        judged = document(found[arm.id], pair, plan.metric) if pair else None
+        rows.append({**arm_summary(arms[arm.id], plan.metric, pair.baseline if pair else None), "evidence": judged})
     return {
         "schema": SCHEMA,
         "experiment": plan.name,
@@ -55,7 +61,9 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
         "seeds": list(plan.seeds),
         "environment": _environment(arms),
         "engine": plan.engine.model_dump() if plan.engine else None,
+        "design": plan.judging.design,
         "arms": rows,
+        "main_effects": main_effects(arms, plan.metric, plan.judging) if plan.judging.design == "factorial" else None,
         "notes": _engine_notes(plan) + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
         "pictures": [],
     }
@@ -97,16 +105,16 @@ def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[s
 
 
 def difference_summary(difference: PairedDifference, shared: Pairing, higher: bool) -> dict[str, Json]:
-    """A paired difference as plain data; ``won`` counts the pairs in which the candidate was better."""
-    won = sum((value > 0) == higher for value in difference.values.values() if value != 0)
+    """A paired difference as plain data; ``wins`` counts the pairs in which the candidate was better."""
+    wins = sum((value > 0) == higher for value in difference.values.values() if value != 0)
     return {
         "metric": difference.metric,
         "n_pairs": len(difference.values),
         "values": by_seed(difference.values),
         **(spread_of(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
         "ci95": list(difference.interval) if difference.interval else None,
-        "won": won,
-        "tied": sum(value == 0 for value in difference.values.values()),
+        "wins": wins,
+        "ties": sum(value == 0 for value in difference.values.values()),
         "smallest_p": difference.smallest_p,
         "paired": {
             "pairs": shared.pairs,

@@ -104,7 +104,7 @@ def test_a_history_file_that_diverged_is_said_to(end: list[float]) -> None:
     assert "better" not in result.out.partition("\n")[2]
     (row,) = bdl("compare", lost, calm, "--json", "--no-pictures").json["comparisons"]
     assert row["diverged"] == {"lost.json": [{"seed": None, "epoch": 2}], "calm.json": []}
-    assert (row["n_pairs"], row["won"]) == (0, 0)
+    assert (row["n_pairs"], row["wins"]) == (0, 0)
 
 
 @pytest.mark.usefixtures("stored")

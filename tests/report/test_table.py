@@ -171,30 +171,12 @@ def test_many_pairs_are_cut_short(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "won", "tied", "words"),
-    [
-        ({}, 0, 0, "+0.100, worse"),  # of two history files
-        ({"4": 0.1}, 1, 0, "+0.100 (seed 4), better"),
-        ({"4": 0.1}, 0, 1, "+0.100 (seed 4), equal"),
-        ({"0": 0.1, "1": 0.1}, 2, 0,
-         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in both "
-         "pairs"),
-        ({"0": 0.1, "1": 0.2, "2": 0.0}, 2, 1,
-         "+0.100 (seed 0), +0.200 (seed 1), 0.000 (seed 2); mean +0.100, no interval because all differences are "
-         "equal; better in 2 of 3 pairs, equal in 1"),
-        ({"0": 0.1, "1": 0.1}, 0, 0,
-         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in none "
-         "of 2 pairs"),
-        ({"0": 0.0, "1": 0.0}, 0, 2, "0 in both pairs"),
-        ({"0": 0.0, "1": 0.0, "2": 0.0}, 0, 3, "0 in all 3 pairs"),
-    ],
-)  # fmt: skip
-def test_how_pairs_are_told(values: dict[str, float], won: int, tied: int, words: str) -> None:
-    difference = {
-        "values": values, "metric": "loss", "ci95": None, "n_pairs": len(values) or 1, "won": won, "tied": tied,
-        "mean": 0.1, "paired": {"in_words": "same split"},
-    }  # fmt: skip
-    assert pair_sentence("b", "a", difference) == f"b − a, loss: {words}. Paired: same split."
+    ("wins", "ties", "words"), [(0, 0, "+0.100, worse"), (1, 0, "+0.100, better"), (0, 1, "+0.100, equal")]
+)
+def test_how_two_history_files_differ(wins: int, ties: int, words: str) -> None:
+    shared = {"in_words": "nothing is known of what these runs share"}
+    difference = {"metric": "loss", "wins": wins, "ties": ties, "mean": 0.1, "paired": shared}
+    assert pair_sentence("b", "a", difference) == f"b − a, loss: {words}. Paired: {shared['in_words']}."
 
 
 def test_no_verdict_is_given(stored: Stored) -> None:
