@@ -48,7 +48,7 @@ def _falls_to(value: float, falling: Callable[[float], float]) -> float:
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar test of two counts of discordant pairs (McNemar 1947; binomial with share ½)."""
     discordant, fewer = only_first + only_second, min(only_first, only_second)
-    return min(1.0, 2 * sum(math.comb(discordant, count) for count in range(fewer + 1)) / 2**discordant)
+    return min(1.0, 2 * sum(math.comb(discordant, count) for count in range(fewer + 1)) / float(2**discordant))
 
 
 def unseen_failure_rate(runs: int) -> float:
