@@ -47,7 +47,8 @@ def _falls_to(value: float, falling: Callable[[float], float]) -> float:
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar test of two counts of discordant pairs (McNemar 1947; binomial with share ½)."""
-    return min(1.0, 2.0 * binomial_cdf(min(only_first, only_second), only_first + only_second, 0.5))
+    discordant, fewer = only_first + only_second, min(only_first, only_second)
+    return min(1.0, 2 * sum(math.comb(discordant, count) for count in range(fewer + 1)) / float(2**discordant))
 
 
 def unseen_failure_rate(runs: int) -> float:

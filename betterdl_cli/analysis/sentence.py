@@ -49,9 +49,11 @@ def _rest(evidence: Evidence) -> str:
 
 
 def _what_it_takes(evidence: Evidence) -> str:
+    """What these pairs can find, and what a difference that matters needs; for one technique, without correction."""
     found = evidence.detectable_effect
     if found is None:
-        return ""
+        more = f" {evidence.n_pairs} pairs cannot prove anything, {FEWEST_PAIRS} or more can."
+        return more if evidence.n_pairs < FEWEST_PAIRS else ""
     text = f" {evidence.n_pairs} pairs find a difference of {found:.2g} in 4 of 5 cases"
     wanted = (
         "one as large as that seen here" if evidence.margin is None else f"one of {evidence.margin:g}, which matters,"

@@ -16,7 +16,7 @@ from betterdl_cli.history import Series
 
 MOST_ENUMERATED = 16
 RESAMPLES = 99_999
-_CELLS = 2_000_000  # numbers held at once
+_ROWS, _COLUMNS = 16, 8_000  # sums held at once: they fit into a processor's cache
 
 
 def sign_flip_p(differences: ArrayLike) -> Series:
@@ -35,13 +35,12 @@ def sign_flip_p(differences: ArrayLike) -> Series:
     least = np.abs(signed.sum(axis=1)) - tolerance(signed)
     patterns = _all_patterns(n) if n <= MOST_ENUMERATED else _random_patterns(n)
     count = np.zeros(len(sizes), dtype=np.int64)
-    rows = min(len(sizes), 512) or 1
-    columns = max(1, _CELLS // rows)
-    for row in range(0, len(sizes), rows):
-        for column in range(0, patterns.shape[1], columns):
-            sums = sizes[row : row + rows] @ patterns[:, column : column + columns]
+    for row in range(0, len(sizes), _ROWS):
+        rows = slice(row, row + _ROWS)
+        for column in range(0, patterns.shape[1], _COLUMNS):
+            sums = sizes[rows] @ patterns[:, column : column + _COLUMNS]
             np.abs(sums, out=sums)
-            count[row : row + rows] += np.count_nonzero(sums >= least[row : row + rows, None], axis=1)
+            count[rows] += np.count_nonzero(sums >= least[rows, None], axis=1)
     total = patterns.shape[1]
     p = count / total if n <= MOST_ENUMERATED else (1 + count) / (1 + total)
     return np.asarray(p, dtype=np.float64).reshape(shape)
@@ -56,11 +55,11 @@ def tolerance(differences: ArrayLike) -> Series:
     largest, so that one run that went far astray does not make everything a tie.
     """
     sizes = np.abs(np.asarray(differences, dtype=np.float64))
-    real = np.where(sizes > 1e-9 * sizes.max(axis=-1, keepdims=True), sizes, np.inf)
+    real = np.where(sizes > 1e-12 * sizes.max(axis=-1, keepdims=True), sizes, np.inf)
     nonzero = np.isfinite(real).sum(axis=-1)
     middle = np.maximum(nonzero - 1, 0) // 2
     median = np.take_along_axis(np.sort(real, axis=-1), middle[..., None], axis=-1)[..., 0]
-    return np.asarray(np.where(nonzero > 0, 1e-3 * median, 0.0) + 1e-12 * sizes.sum(axis=-1), dtype=np.float64)
+    return np.asarray(np.where(nonzero > 0, 1e-3 * median, 0.0) + 1e-14 * sizes.sum(axis=-1), dtype=np.float64)
 
 
 def _all_patterns(n: int) -> NDArray[np.float64]:

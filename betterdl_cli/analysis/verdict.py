@@ -206,7 +206,7 @@ def judge(
     measured = measure(values[None], margin=margin, resplit=resplit)
     mean, low, high = measured.mean.item(), measured.low.item(), measured.high.item()
     sd = _known(measured.sd)
-    tied = np.abs(values) <= 1e-9 * np.abs(values).max()
+    tied = np.abs(values) <= 1e-12 * np.abs(values).max()
     wins = int((((values > 0) == higher_is_better) & ~tied).sum())
     evidence = replace(
         evidence,
