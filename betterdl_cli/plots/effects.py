@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -26,6 +27,7 @@ MOST_ROWS = 60
 HELPS = style.CONTROL
 HURTS = "#B84A00"  # vermilion, darkened to be read as text
 OPEN = "#4D4D4D"
+PAIR = "#7A7A7A"
 BAND = "#E6ECE4"
 
 _EDGE, _GAP = 0.15, 0.16  # inches beside and between the columns
@@ -37,6 +39,7 @@ _DOT, _DOT_STEP = 3.6, 3.2  # points: diameter of a dot, and from one to the nex
 _MEAN_AT, _DOTS_AT = -0.22, 0.17  # in rows from the middle of a row, downwards
 _DOTS_ROOM = 0.20  # in rows, above and below the middle of the dots
 _FAR_ENDS = 3.0  # ends of intervals stretch the axis up to so many times what the pairs need
+_SMALL = (Verdict.NO_PRACTICAL_DIFFERENCE, Verdict.HELPS_LITTLE, Verdict.HURTS_LITTLE)
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,10 @@ def _notes(effects: Sequence[Effect], rows: Sequence[Effect], limits: Limits, no
     margin = rows[0].evidence.margin
     if margin is not None and not limits.low <= -margin < margin <= limits.high:
         notes.append(f"The whole axis lies inside ±{margin:g}.")
-    small = [row.evidence for row in rows if (row.evidence.equivalence_p or 1.0) <= row.evidence.alpha]
+    small = [row.evidence for row in rows if row.evidence.verdict in _SMALL]
     if margin is not None and any(max(map(abs, evidence.ci95 or (0.0,))) > margin for evidence in small):
         notes.append(
-            f"That a difference is less than {margin:g} takes a 90 % interval inside the band (two one-sided tests); "
+            f"That a difference is less than {margin:g} takes a {100 - 200 * small[0].alpha:g} % interval inside the band (two one-sided tests); "
             "the 95 % interval may leave it."
         )
     if any(len(row.differences) > 1 and row.evidence.ci95 is None for row in rows):
@@ -171,10 +174,10 @@ def _keys(rows: Sequence[Effect]) -> dict[str, Artist]:
     elif means:
         keys["mean"] = Line2D([], [], color=OPEN, marker="D", markersize=5.5, linestyle="")
     if means:
-        keys["one pair"] = Line2D([], [], color=style.BEHIND, marker="o", markersize=_DOT, linestyle="")
+        keys["one pair"] = Line2D([], [], color=PAIR, marker="o", markersize=_DOT, linestyle="")
     if any(not _proven(row.evidence.verdict) for row in means):
-        hollow = {"markerfacecolor": "white", "markersize": 5.5, "markeredgewidth": 1.2}
-        keys["hollow: nothing proven"] = Line2D([], [], color=OPEN, marker="D", linestyle="", **hollow)  # type: ignore[arg-type]
+        hollow: dict[str, Any] = {"markerfacecolor": "white", "markersize": 5.5, "markeredgewidth": 1.2}
+        keys["hollow: nothing proven"] = Line2D([], [], color=OPEN, marker="D", linestyle="", **hollow)
     margin = rows[0].evidence.margin
     if margin is not None:
         keys[f"less than {margin:g}: no practical difference"] = Patch(facecolor=BAND, edgecolor=style.ZERO)
@@ -207,48 +210,44 @@ def _words(effect: Effect) -> str:
 
 def _write_columns(figure: Figure, axes: Axes, rows: Sequence[Effect]) -> None:
     """Names on the left, verdicts and numbers of pairs on the right, and the panel in between."""
-    references = list(dict.fromkeys(row.reference for row in rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    place = blended_transform_factory(figure.transFigure, axes.transData)
-    names, verdicts, counts = [], [], []
-    for index, row in enumerate(rows):
-        text = {"fontsize": style.SMALL, "va": "center", "transform": place, "parse_math": False}
-        names.append(axes.text(0, index, "", gid=f"name {row.name}", **text))  # type: ignore[arg-type]
-        _set_name(names[-1], row, len(references) > 1)
-        look = {"color": _colour(row.evidence.verdict), "weight": "bold" if _proven(row.evidence.verdict) else "normal"}
-        verdicts.append(axes.text(0, index, _words(row), gid=f"verdict {row.name}", **text | look))  # type: ignore[arg-type]
-        counts.append(
-            axes.text(0, index, str(len(row.differences)), ha="right", gid=f"count {row.name}", **text)  # type: ignore[arg-type]
-        )
-    against = f"technique − {style.short(references[0], 24)}" if len(references) == 1 else "technique − reference"
-    for column, words in ((names, against), (verdicts, "verdict"), (counts, "pairs")):
-        head = {"fontsize": style.SMALL, "color": style.FAINT, "va": "bottom", "parse_math": False}
-        place_above = blended_transform_factory(figure.transFigure, axes.transAxes)
-        column.append(axes.text(0, 1.0, words, ha=column[0].get_ha(), transform=place_above, **head))  # type: ignore[arg-type]
-    left = _EDGE + max(_width(figure, text) for text in names) + _GAP
-    count_at = style.WIDTH - _EDGE
-    verdict_at = (
-        count_at - max(_width(figure, text) for text in counts) - _GAP - max(_width(figure, text) for text in verdicts)
-    )
-    for column, x in ((names, _EDGE), (verdicts, verdict_at), (counts, count_at)):
+    references = list(dict.fromkeys(row.reference for row in rows))
+    against = style.short(references[0], 24) if len(references) == 1 else "reference"
+    names = _column(axes, f"technique − {against}", [""] * len(rows), "left")
+    for text, row in zip(names, rows, strict=False):
+        _set_name(figure, text, row, len(references) > 1)
+    verdicts = _column(axes, "verdict", [_words(row) for row in rows], "left")
+    for text, row in zip(verdicts, rows, strict=False):
+        text.set(color=_colour(row.evidence.verdict), weight="bold" if _proven(row.evidence.verdict) else "normal")
+    counts = _column(axes, "pairs", [str(len(row.differences)) for row in rows], "right")
+    widths = [max(_width(figure, text) for text in column) for column in (names, verdicts, counts)]
+    right = style.WIDTH - _EDGE - widths[2] - _GAP - widths[1]
+    for column, x in ((names, _EDGE), (verdicts, right), (counts, style.WIDTH - _EDGE)):
         for text in column:
             text.set_x(x / style.WIDTH)
     box = axes.get_position()
-    bottom = box.y0 + _ABOVE_CAPTION / figure.get_figheight()
-    axes.set_position(Bbox.from_extents(left / style.WIDTH, bottom, (verdict_at - _GAP) / style.WIDTH, box.y1))
+    left, bottom = _EDGE + widths[0] + _GAP, box.y0 + _ABOVE_CAPTION / figure.get_figheight()
+    axes.set_position(Bbox.from_extents(left / style.WIDTH, bottom, (right - _GAP) / style.WIDTH, box.y1))
 
 
-def _set_name(text: Text, row: Effect, several: bool) -> None:
-    """The longest form that fits; the reference only where the rows have several."""
-    figure = text.get_figure()
-    assert isinstance(figure, Figure)
-    for letters in range(_NAME_LETTERS, 7, -1):
-        name = style.short(row.name, letters)
-        if several:
-            name = f"{style.short(row.name, letters * 3 // 5)} − {style.short(row.reference, letters * 2 // 5)}"
-        text.set_text(name)
+def _column(axes: Axes, heading: str, cells: Sequence[str], align: str) -> list[Text]:
+    """The cells and then their heading, all at the left edge of the figure for the time being."""
+    across = axes.figure.transFigure
+    look: dict[str, Any] = {"fontsize": style.SMALL, "ha": align, "parse_math": False}
+    beside = look | {"va": "center", "transform": blended_transform_factory(across, axes.transData)}
+    above = look | {"va": "bottom", "transform": blended_transform_factory(across, axes.transAxes)}
+    kind = heading.split()[0]
+    texts = [axes.text(0.0, index, cell, gid=f"{kind} {index}", **beside) for index, cell in enumerate(cells)]
+    return [*texts, axes.text(0.0, 1.0, heading, color=style.FAINT, gid=kind, **above)]
+
+
+def _set_name(figure: Figure, text: Text, row: Effect, several: bool) -> None:
+    """The longest form that fits, with the reference where the rows have several."""
+    for letters in range(_NAME_LETTERS, 11, -1):
+        against = f" − {style.short(row.reference, letters * 2 // 5)}" if several else ""
+        text.set_text(style.short(row.name, letters - len(against)) + against)
         if _width(figure, text) <= _NAME_WIDTH:
             return
 
@@ -256,14 +255,15 @@ def _set_name(text: Text, row: Effect, several: bool) -> None:
 def _width(figure: Figure, text: Text) -> float:
     """Inches."""
     assert isinstance(figure.canvas, FigureCanvasAgg)
-    return text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+    renderer = figure.canvas.get_renderer()  # type: ignore[no-untyped-call]
+    return text.get_window_extent(renderer).width / figure.dpi
 
 
 def _set_axis(figure: Figure, axes: Axes, rows: Sequence[Effect], metric: str, limits: Limits) -> None:
     axes.set_xlim(limits.low, limits.high)
     axes.tick_params(axis="x", labeltop=len(rows) > _TALL)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, 6)))
     side = "right" if rows[0].evidence.higher_is_better else "left"
     label = axes.set_xlabel(f"difference in {_metric_words(metric, rows)}; {side} = better", parse_math=False)
     box, half = axes.get_position(), _width(figure, label) / style.WIDTH / 2
@@ -274,8 +274,8 @@ def _set_axis(figure: Figure, axes: Axes, rows: Sequence[Effect], metric: str, l
         axes.axhline(index - 0.5, color="#EEEEEE", linewidth=0.6, zorder=1)
     margin = rows[0].evidence.margin
     if margin is not None:
-        band = {"facecolor": BAND, "edgecolor": style.ZERO, "linewidth": 0.7, "zorder": 0.5, "gid": "margin"}
-        axes.axvspan(max(-margin, limits.low), min(margin, limits.high), **band)  # type: ignore[arg-type]
+        ends = max(-margin, limits.low), min(margin, limits.high)
+        axes.axvspan(*ends, facecolor=BAND, edgecolor=style.ZERO, linewidth=0.7, zorder=0.5, gid="margin")
     axes.axvline(0.0, color="black", linewidth=1.0, zorder=2, gid="zero")
 
 
@@ -286,9 +286,9 @@ def _metric_words(metric: str, rows: Sequence[Effect]) -> str:
     return f"{words} (share correct)" if is_accuracy(metric) and shares else words
 
 
-def _signed(value: float) -> str:
+def _signed(value: float, digits: int = 3) -> str:
     """``+0.02``, ``0``, ``−0.02``."""
-    text = f"{value:+.3g}"
+    text = f"{value:+.{digits}g}"
     return "0" if float(text) == 0 else text.replace("-", "−")
 
 
@@ -301,20 +301,20 @@ def _draw_row(axes: Axes, index: int, effect: Effect, limits: Limits) -> None:
     y = index + _MEAN_AT
     if evidence.ci95 is not None:
         ends = np.clip(evidence.ci95, limits.low, limits.high)
-        axes.plot(ends, [y, y], color=colour, linewidth=1.4, zorder=4, gid=f"interval {effect.name}")
+        axes.plot(ends, [y, y], color=colour, linewidth=1.4, zorder=4, gid=f"interval {index}")
         caps = [end for end in evidence.ci95 if limits.low <= end <= limits.high]
         axes.plot(caps, [y] * len(caps), color=colour, linestyle="", marker="|", markersize=6.5, markeredgewidth=1.4)
-    look = {"markerfacecolor": colour if _proven(evidence.verdict) else "white", "markeredgewidth": 1.2}
+    look: dict[str, Any] = {"markerfacecolor": colour if _proven(evidence.verdict) else "white", "markeredgewidth": 1.2}
     if limits.low <= mean <= limits.high:
-        axes.plot([mean], [y], color=colour, marker="D", markersize=5.5, zorder=6, gid=f"mean {effect.name}", **look)  # type: ignore[arg-type]
+        axes.plot([mean], [y], color=colour, marker="D", markersize=5.5, zorder=6, gid=f"mean {index}", **look)
     values = effect.values
     inside = values[(values >= limits.low) & (values <= limits.high)]
     x = (inside - limits.low) / (limits.high - limits.low) * axes.get_window_extent().width * 72 / style.DPI
     row = axes.get_window_extent().height * 72 / style.DPI / abs(np.diff(axes.get_ylim()).item())
     steps = np.array(list(_stacked(x)))
     step = min(_DOT_STEP / row, _DOTS_ROOM / max(float(np.abs(steps).max(initial=0.0)), 1.0))
-    dots = {"color": style.BEHIND, "markersize": _DOT, "markeredgewidth": 0.0, "zorder": 5}
-    axes.plot(inside, index + _DOTS_AT + step * steps, "o", gid=f"pairs {effect.name}", **dots)  # type: ignore[arg-type]
+    dots: dict[str, Any] = {"color": PAIR, "markersize": _DOT, "markeredgewidth": 0.0, "zorder": 5}
+    axes.plot(inside, index + _DOTS_AT + step * steps, "o", gid=f"dots {index}", **dots)
     _draw_arrows(axes, index, effect, limits)
 
 
@@ -336,16 +336,22 @@ def _draw_arrows(axes: Axes, index: int, effect: Effect, limits: Limits) -> None
     for sign, end in ((-1, limits.low), (1, limits.high)):
         if any(sign * (value - end) > 0 for value in reached):
             words = f"mean {_signed(mean)}" if sign * (mean - end) > 0 else ""
-            _draw_arrow(axes, end, index + _MEAN_AT, sign, words, colour, f"beyond {effect.name}")
+            _draw_arrow(axes, end, index + _MEAN_AT, sign, words, colour, f"beyond {index}")
         if hidden := int((sign * (effect.values - end) > 0).sum()):
             words = style.counted(hidden, "pair")
-            _draw_arrow(axes, end, index + _DOTS_AT, sign, words, style.PALE, f"pairs beyond {effect.name}")
+            _draw_arrow(axes, end, index + _DOTS_AT, sign, words, style.PALE, f"dots beyond {index}")
 
 
 def _draw_arrow(axes: Axes, x: float, y: float, sign: int, words: str, colour: str, gid: str) -> None:
     marker = ">" if sign > 0 else "<"
     axes.plot([x], [y], marker, color=colour, markersize=5.0, clip_on=False, zorder=6, gid=gid)
     if words:
-        look = {"ha": "right" if sign > 0 else "left", "va": "center", "fontsize": 8.0, "color": colour, "zorder": 7}
-        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
-        axes.annotate(words, (x, y), (-6 * sign, 0), textcoords="offset points", bbox=behind, **look)  # type: ignore[arg-type]
+        look: dict[str, Any] = {
+            "ha": "right" if sign > 0 else "left",
+            "va": "center",
+            "fontsize": 8.0,
+            "color": colour,
+            "zorder": 7,
+        }
+        behind: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+        axes.annotate(words, (x, y), (-6 * sign, 0), textcoords="offset points", bbox=behind, **look)
