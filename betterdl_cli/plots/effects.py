@@ -152,8 +152,8 @@ def _notes(effects: Sequence[Effect], rows: Sequence[Effect], limits: Limits, no
     small = [row.evidence for row in rows if row.evidence.verdict in _SMALL]
     if margin is not None and any(max(map(abs, evidence.ci95 or (0.0,))) > margin for evidence in small):
         notes.append(
-            f"That a difference is less than {margin:g} takes a {100 - 200 * small[0].alpha:g} % interval inside the band (two one-sided tests); "
-            "the 95 % interval may leave it."
+            f"That a difference is less than {margin:g} takes a {100 - 200 * small[0].alpha:g} % interval inside the "
+            "band (two one-sided tests); the 95 % interval may leave it."
         )
     if any(len(row.differences) > 1 and row.evidence.ci95 is None for row in rows):
         notes.append("Differences that are the same in every pair have no interval.")
