@@ -9,6 +9,7 @@ from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.comparison import confounding, have_equal_histories, paired_difference, pairing
 from betterdl_cli.analysis.evidence import Compared, document, evidence_of
 from betterdl_cli.analysis.summary import by_seed, difference_summary, notes, spread_of
+from betterdl_cli.analysis.verdict import Evidence
 from betterdl_cli.config.experiment import Judging
 from betterdl_cli.errors import UsageError, nearest
 from betterdl_cli.record import COMPARABLE
@@ -102,14 +103,19 @@ def refuse_confounded(pairs: Sequence[Pair]) -> None:
         raise UsageError("\n".join(said))
 
 
+def judge_pairs(pairs: Sequence[Pair], metric: str, judging: Judging) -> tuple[list[Compared], dict[str, Evidence]]:
+    """The pairs under the names to call them, and the evidence of those between stored runs."""
+    compared = [Compared(pair.names[1], pair.names[0], pair.baseline, pair.candidate) for pair in pairs]
+    runs = [one for one in compared if not (one.baseline.is_file or one.candidate.is_file)]
+    return compared, evidence_of(runs, metric, judging)
+
+
 def comparison_document(
     pairs: Sequence[Pair], metric: str, validation_is_test: bool, judging: Judging
 ) -> Mapping[str, Json]:
     """``bdl.compare/1``; its keys are documented in docs/files.md. History files are described and not judged."""
     comparisons = []
-    compared = [Compared(pair.names[1], pair.names[0], pair.baseline, pair.candidate) for pair in pairs]
-    runs = [one for one in compared if not (one.baseline.is_file or one.candidate.is_file)]
-    judged = evidence_of(runs, metric, judging)
+    compared, judged = judge_pairs(pairs, metric, judging)
     direction = "higher is better" if higher_is_better(metric) else "lower is better"
     for pair, one in zip(pairs, compared, strict=True):
         found = confounding(pair.baseline, pair.candidate)
@@ -126,7 +132,7 @@ def comparison_document(
                 "direction": direction,
                 "baseline": baseline,
                 "candidate": candidate,
-                **(document(judged[one.name], one, metric) if one in runs else NOT_JUDGED),
+                **(document(judged[one.name], one, metric) if one.name in judged else NOT_JUDGED),
                 "spec_differences": None if found is None else [str(item) for item in found.all],
                 "confounded": None if found is None else found.factors > 1,
                 **{("mean_difference" if key == "mean" else key): value for key, value in difference.items()},

@@ -37,12 +37,17 @@ def experiment_arms(directory: ExperimentDirectory, plan: Plan) -> dict[str, Arm
     return arms
 
 
+def compared_arms(arms: Mapping[str, ArmData], plan: Plan) -> dict[str, Compared]:
+    """Every arm with its reference."""
+    return {
+        arm.id: Compared(arm.id, arm.reference, arms[arm.reference], arms[arm.id]) for arm in plan.arms if arm.reference
+    }
+
+
 def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
     """The summary document of a stored experiment."""
     arms = experiment_arms(directory, plan)
-    pairs = {
-        arm.id: Compared(arm.id, arm.reference, arms[arm.reference], arms[arm.id]) for arm in plan.arms if arm.reference
-    }
+    pairs = compared_arms(arms, plan)
     found = evidence_of(list(pairs.values()), plan.metric, plan.judging)
     rows = []
     for arm in plan.arms:

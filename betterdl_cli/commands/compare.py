@@ -73,7 +73,7 @@ def command(
     document = dict(comparison_document(pairs, chosen, any(plan.validation_is_test for plan in plans), judging))
     if with_pictures:
         folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
-        pictures = _draw(folder, pairs, sources, document["metric"])
+        pictures = _draw(folder, pairs, sources, chosen, judging)
         document["pictures"] = [str(folder / name) for name in pictures.files]
         document["notes"] = [*document["notes"], *pictures.left_out]
     if as_json:
@@ -167,10 +167,12 @@ def _slug(label: str) -> str:
     return f"{plain or 'history'}-{digest}"
 
 
-def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str) -> Pictures:
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str, judging: Judging) -> Pictures:
+    from betterdl_cli.analysis.pairs import judge_pairs
     from betterdl_cli.report.pictures import draw_pictures
 
     test = any(source.plan.validation_is_test for source in sources if source.plan)
-    named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
+    compared, evidence = judge_pairs(pairs, metric, judging)
+    named = [(one, _slug(one.candidate.name)) for one in compared]
     title = " and ".join(source.label for source in sources)
-    return draw_pictures(folder, named, title, metric, validation_is_test=test)
+    return draw_pictures(folder, named, title, metric, evidence, validation_is_test=test)

@@ -142,7 +142,6 @@ def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) 
     return f"{text}. Paired: {difference['paired']['in_words']}."
 
 
-
 def print_summary(out: Console, summary: Summary) -> None:
     """Table, sentences and notes; on a terminal too narrow for the table, a block of lines per arm."""
     from rich.table import Table
