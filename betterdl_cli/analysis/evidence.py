@@ -22,6 +22,7 @@ from betterdl_cli.config.experiment import Judging
 from betterdl_cli.spec import Json
 from betterdl_cli.tasks import higher_is_better
 
+AA_VERDICT = "noise floor"
 TARGET_SHARE = 0.95  # of what the baseline gains in its training
 
 
@@ -42,19 +43,19 @@ def evidence_of(pairs: Sequence[Compared], metric: str, judging: Judging) -> dic
     groups: dict[tuple[tuple[int, int] | None, bool], dict[str, list[float]]] = {}
     for pair in pairs:
         values = list(paired_difference(pair.baseline, pair.candidate, metric).values.values())
-        groups.setdefault((_resplit(pair), pair.candidate.name == AA), {})[pair.name] = values
+        groups.setdefault((resplit_rows(pair), pair.candidate.name == AA), {})[pair.name] = values
     for (resplit, _), differences in groups.items():
         found |= judge_all(
             differences,
             higher_is_better=higher,
             margin=judging.equivalence_margin,
-            alpha=judging.alpha,
+            alpha=judging.alpha_now,
             resplit=resplit,
         )
     return {pair.name: found[pair.name] for pair in pairs}
 
 
-def _resplit(pair: Compared) -> tuple[int, int] | None:
+def resplit_rows(pair: Compared) -> tuple[int, int] | None:
     """Rows of the training and test part when every seed of both arms drew a split of its own."""
     arms = [data.arm for data in (pair.baseline, pair.candidate)]
     if not all(arm is not None and arm.spec.data.split.resplit for arm in arms):
@@ -65,9 +66,12 @@ def _resplit(pair: Compared) -> tuple[int, int] | None:
 
 def document(evidence: Evidence, pair: Compared, metric: str) -> dict[str, Json]:
     """What is printed, drawn and written of one technique."""
+    noise = pair.candidate.name == AA
     return {
-        "verdict": str(evidence.verdict),
-        "sentence": sentence(evidence, pair.name, pair.reference, metric),
+        "verdict": AA_VERDICT if noise else str(evidence.verdict),
+        "sentence": noise_sentence(evidence, metric)
+        if noise
+        else sentence(evidence, pair.name, pair.reference, metric),
         "scope": evidence.scope,
         "p_value": evidence.p_value,
         "p_adjusted": evidence.p_adjusted,
@@ -82,6 +86,22 @@ def document(evidence: Evidence, pair: Compared, metric: str) -> dict[str, Json]
         "unseen_failure_rate": unseen(pair),
         "secondary": secondary(pair, metric),
     }
+
+
+def noise_sentence(evidence: Evidence, metric: str) -> str:
+    """What the control with other seeds says: how far two arms lie apart that differ by nothing else."""
+    words = metric.replace("_", " ")
+    if evidence.mean_difference is None or evidence.sd is None:
+        return f"Noise floor (A/A): too few pairs to say how far the control lies from itself in {words}."
+    interval = ""
+    if evidence.ci95 is not None:
+        low, high = (f"{end:+.3f}".replace("-", "−") for end in evidence.ci95)
+        interval = f" (95 % interval {low} to {high})"
+    mean = f"{evidence.mean_difference:+.3f}".replace("-", "−")
+    return (
+        f"Noise floor (A/A): other seeds alone change {words} by {mean} in the mean of {evidence.n_pairs} pairs"
+        f"{interval}, and by {evidence.sd:.3f} (standard deviation) from pair to pair."
+    )
 
 
 def failures(pair: Compared) -> dict[str, Json] | None:
@@ -188,8 +208,8 @@ def main_effects(arms: Mapping[str, ArmData], metric: str, judging: Judging) -> 
         differences,
         higher_is_better=higher_is_better(metric),
         margin=judging.equivalence_margin,
-        alpha=judging.alpha,
-        resplit=_resplit(pair),
+        alpha=judging.alpha_now,
+        resplit=resplit_rows(pair),
     )
     return {
         name: {

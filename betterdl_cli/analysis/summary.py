@@ -17,6 +17,7 @@ from betterdl_cli.analysis.comparison import (
     pairing,
 )
 from betterdl_cli.analysis.evidence import Compared, document, evidence_of, main_effects
+from betterdl_cli.config.experiment import LOOKS
 from betterdl_cli.spec import Json
 from betterdl_cli.store import ExperimentDirectory, Plan
 from betterdl_cli.tasks import higher_is_better
@@ -69,7 +70,9 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
         "design": plan.judging.design,
         "arms": rows,
         "main_effects": main_effects(arms, plan.metric, plan.judging) if plan.judging.design == "factorial" else None,
-        "notes": _engine_notes(plan) + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
+        "notes": _engine_notes(plan)
+        + _looks(plan)
+        + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
         "pictures": [],
     }
 
@@ -175,6 +178,17 @@ def _environment(arms: Mapping[str, ArmData]) -> dict[str, Any]:
     if not seen:
         return {}
     return seen[0] if len(seen) == 1 else {**seen[0], "mixed": seen}
+
+
+def _looks(plan: Plan) -> list[str]:
+    if not plan.judging.adaptive:
+        return []
+    looks = ", ".join(str(look) for look in LOOKS if look <= len(plan.seeds))
+    return [
+        f"Seeds were added until all was decided, or {LOOKS[-1]}: it took {len(plan.seeds)}. Looked after {looks} "
+        f"pairs, with an alpha of {plan.judging.alpha_now:.2g} each, so that all looks together keep to "
+        f"{plan.judging.alpha:g}."
+    ]
 
 
 def _engine_notes(plan: Plan) -> list[str]:

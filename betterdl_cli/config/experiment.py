@@ -15,6 +15,10 @@ from betterdl_cli.spec import DataSpec, Frozen, Json, TrainingSpec, canonical_di
 
 CONTROL = "control"
 MAX_SEEDS = 10_000
+AUTO = "auto"
+# With ``seeds: auto``: after how many pairs the evidence is looked at, and with which share of alpha each time, so that
+# all looks together claim wrongly no more often than alpha says (benchmarks/calibration.py).
+LOOKS, LOOK_SHARE = (8, 12, 20, 30), 0.316
 MAX_SEED = 2**31 - 1
 SEED_RANGE = re.compile(r"([0-9]{1,40})\s*(?:\.\.|-)\s*([0-9]{1,40})")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -68,7 +72,9 @@ def _seed_list(value: Any) -> Sequence[Any]:
     if isinstance(value, list):
         _at_most(len(value))
         return value
-    expected = "a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)"
+    if value == AUTO:
+        return range(LOOKS[0])
+    expected = "a number of seeds (10), a list ([3, 5, 8]), a range with both ends (10..19) or auto"
     raise _seeds_error(f"expected {expected}, found {found(value)}")
 
 
@@ -146,6 +152,11 @@ class Judging(Frozen):
     design: Literal["one-at-a-time", "leave-one-out", "factorial"] = "one-at-a-time"
     adaptive: bool = False
 
+    @property
+    def alpha_now(self) -> float:
+        """What one look may spend."""
+        return self.alpha * LOOK_SHARE if self.adaptive else self.alpha
+
 
 class Experiment(Frozen):
     """A validated experiment. ``resolved`` is its config with defaults; ``recipes`` are the treatments in order."""
@@ -194,6 +205,7 @@ class Experiment(Frozen):
                 "training": self.training.model_copy(update={"epochs": epochs}),
                 "data": self.data.model_copy(update={"row_limit": 64}),
                 "seeds": seeds,
+                "judging": self.judging.model_copy(update={"adaptive": False}),
                 "resolved": resolved,
                 "smoke": True,
             }

@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from betterdl_cli.config.designs import designed
-from betterdl_cli.config.experiment import CONTROL, Experiment, Header, Judging, Recipe, Use, name_fault
+from betterdl_cli.config.experiment import AUTO, CONTROL, Experiment, Header, Judging, Recipe, Use, name_fault
 from betterdl_cli.config.places import LEARNING_RATE, OPTIMIZER, Place, kinds_at
 from betterdl_cli.datasets.base import DATASETS
 from betterdl_cli.errors import ConfigError, Fault, Path, nearest, shortened
@@ -56,6 +56,7 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
             equivalence_margin=(margin := _margin(header.equivalence_margin, metric)),
             alpha=header.alpha,
             design=header.design,
+            adaptive=plain.get("seeds") == AUTO,
         ),
         store=header.store,
         resolved={
@@ -68,7 +69,7 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
             "arms": {recipe.id: {use.technique: use.parameters for use in recipe.uses} for recipe in stacked},
             "design": header.design,
             "aa": header.aa,
-            "seeds": list(header.seeds),
+            "seeds": AUTO if plain.get("seeds") == AUTO else list(header.seeds),
             "metric": metric,
             "equivalence_margin": margin,
             "alpha": header.alpha,

@@ -7,9 +7,25 @@ from typing import Any
 from betterdl_cli import files
 from betterdl_cli.analysis.evidence import evidence_of
 from betterdl_cli.analysis.summary import compared_arms, experiment_arms, summarise
+from betterdl_cli.analysis.verdict import Verdict
+from betterdl_cli.config.designs import AA
+from betterdl_cli.config.experiment import LOOKS
 from betterdl_cli.report.pictures import draw_pictures
 from betterdl_cli.report.table import markdown
 from betterdl_cli.store import ExperimentDirectory, Plan
+
+
+def more_seeds(directory: ExperimentDirectory, plan: Plan) -> tuple[int, ...]:
+    """The seeds of the next look when they are to be added until all is decided (``seeds: auto``); else none."""
+    following = next((look for look in LOOKS if look > len(plan.seeds)), None)
+    if not plan.judging.adaptive or following is None:
+        return ()
+    compared = compared_arms(experiment_arms(directory, plan), plan)
+    evidence = evidence_of(list(compared.values()), plan.metric, plan.judging)
+    undecided = {Verdict.UNDECIDED, Verdict.TOO_FEW}
+    if not any(one.verdict in undecided for name, one in evidence.items() if name != AA):
+        return ()
+    return tuple(range(following))
 
 
 def write_report(directory: ExperimentDirectory, plan: Plan) -> dict[str, Any]:
