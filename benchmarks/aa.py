@@ -3,8 +3,8 @@
     python benchmarks/aa.py [FOLDER]
 
 Trains a small network on the 8×8 digits with 300 seeds and, as ``aa: true`` does, with 300 others; then draws
-experiments of 6, 10 and 20 pairs from those and counts the verdicts *helps* and *hurts*. The differences are centred
-first only in the second table: 300 pairs have a mean of their own, which is part of the first. Exits with 1 above 6 %.
+experiments of 6, 10 and 20 pairs from those and counts the verdicts *helps* and *hurts*: as trained, and with their mean
+taken off, because 300 pairs have a mean of their own by chance. Exits with 1 above 6 % as trained.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as own:
         values = differences(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(own))
     mean, sd = values.mean(), values.std(ddof=1)
-    print(
-        f"{len(values)} A/A pairs: mean difference {mean:+.5f} (standard error {sd / len(values) ** 0.5:.5f}), sd {sd:.4f}"
-    )
+    error = sd / len(values) ** 0.5
+    print(f"{len(values)} A/A pairs: mean difference {mean:+.5f} (standard error {error:.5f}), sd {sd:.4f}")
     rng, worst = np.random.default_rng(0), 0.0
     for name, sample in (("as trained", values), ("centred", values - mean)):
         for n in (6, 10, 20):

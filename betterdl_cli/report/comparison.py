@@ -31,7 +31,7 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
             str(row["n_pairs"]),
             signed(row["mean_difference"]),
             interval,
-            row["verdict"] or "–",
+            verdict_words(row),
         )
     out.print(table)
     for row in ranked(document):
@@ -94,9 +94,15 @@ def markdown(document: Mapping[str, Any]) -> str:
         interval = " to ".join(signed(end) for end in row["ci95"]) if row["ci95"] else "–"
         p = "–" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}"
         cells = (row["candidate"], row["baseline"], str(row["n_pairs"]), signed(row["mean_difference"]), interval, p)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, row["verdict"] or "–")) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, verdict_words(row))) + " |")
     sentences = [row["sentence"] for row in ranked(document) if row["sentence"]]
     return "\n".join([*lines, "", *(f"* {text}" for text in [*sentences, *document["notes"]])])
+
+
+def verdict_words(row: Mapping[str, Any]) -> str:
+    """The verdict with the margin as a number."""
+    verdict: str = row["verdict"] or "–"
+    return verdict.replace("theta", f"{row['equivalence_margin']:g}") if "theta" in verdict else verdict
 
 
 def ranked(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
