@@ -3,8 +3,8 @@
     python benchmarks/aa.py [FOLDER]
 
 Trains a small network on the 8×8 digits with 300 seeds and, as ``aa: true`` does, with 300 others; then draws
-experiments of 6, 10 and 20 pairs from those and counts the verdicts *helps* and *hurts*: as trained, and with their mean
-taken off, because 300 pairs have a mean of their own by chance. Exits with 1 above 6 % as trained.
+experiments of 6, 10 and 20 pairs from those and counts the verdicts *helps* and *hurts*: as trained, and with their
+mean taken off, because 300 pairs have a mean of their own by chance. Exits with 1 above 6 % as trained.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
         for n in (6, 10, 20):
             share = claims(sample, n, rng)
             worst = max(worst, share) if name == "as trained" else worst
-            print(f"{name}, {n} pairs: {100 * share:.1f} % of {EXPERIMENTS} experiments say helps or hurts")
+            print(f"{name}, {n} pairs: {100 * share:.2f} % of {EXPERIMENTS} experiments say helps or hurts")
     print(f"limit: {100 * LIMIT:.0f} % as trained")
     sys.exit(worst > LIMIT)
 
