@@ -17,7 +17,12 @@ from betterdl_cli.tasks import higher_is_better
 
 SCHEMA = "bdl.compare/1"
 NOT_JUDGED: dict[str, Json] = {  # a history file is one run of an unknown seed
-    "verdict": None, "sentence": None, "scope": None, "p_value": None, "p_adjusted": None, "secondary": {}
+    **dict.fromkeys((
+        "verdict", "sentence", "aa", "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha",
+        "equivalence_margin", "at_least_margin", "detectable_effect", "seeds_needed", "failures", "unseen_failure_rate",
+    )),
+    "unpaired": {"baseline": [], "candidate": []},
+    "secondary": {},
 }  # fmt: skip
 
 
@@ -108,8 +113,9 @@ def comparison_document(
     """``bdl.compare/1``; its keys are documented in docs/files.md. History files are described and not judged."""
     comparisons = []
     compared = [Compared(pair.names[1], pair.names[0], pair.baseline, pair.candidate) for pair in pairs]
-    runs = [one for one in compared if not (one.baseline.is_file or one.candidate.is_file)]
-    judged = evidence_of(runs, metric, judging)
+    judged = evidence_of(
+        [one for one in compared if not (one.baseline.is_file or one.candidate.is_file)], metric, judging
+    )
     direction = "higher is better" if higher_is_better(metric) else "lower is better"
     for pair, one in zip(pairs, compared, strict=True):
         found = confounding(pair.baseline, pair.candidate)
@@ -117,6 +123,7 @@ def comparison_document(
             paired_difference(pair.baseline, pair.candidate, metric),
             pairing(pair.baseline, pair.candidate),
             higher_is_better(metric),
+            judged.get(one.name),
         )
         baseline, candidate = pair.names
         comparisons.append(
@@ -126,7 +133,7 @@ def comparison_document(
                 "direction": direction,
                 "baseline": baseline,
                 "candidate": candidate,
-                **(document(judged[one.name], one, metric) if one in runs else NOT_JUDGED),
+                **(document(judged[one.name], one, metric) if one.name in judged else NOT_JUDGED),
                 "spec_differences": None if found is None else [str(item) for item in found.all],
                 "confounded": None if found is None else found.factors > 1,
                 **{("mean_difference" if key == "mean" else key): value for key, value in difference.items()},

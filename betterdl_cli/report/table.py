@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from betterdl_cli.config.experiment import CONTROL
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,7 +62,8 @@ def columns(summary: Summary) -> list[str]:
     names = ["arm", "area", "seeds", "train", "validation", "test"]
     if any(arm["best_epoch"] for arm in summary["arms"]):
         names.append("test at best epoch*")
-    return [*names, f"{part} − control's (range)", "epochs", "seconds"]
+    whose = "reference" if any(arm["reference"] not in (None, CONTROL) for arm in summary["arms"]) else CONTROL
+    return [*names, f"{part} − {whose}'s (range)", "epochs", "seconds"]
 
 
 def caption(summary: Summary) -> str:
@@ -142,7 +145,6 @@ def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) 
     return f"{text}. Paired: {difference['paired']['in_words']}."
 
 
-
 def print_summary(out: Console, summary: Summary) -> None:
     """Table, sentences and notes; on a terminal too narrow for the table, a block of lines per arm."""
     from rich.table import Table
@@ -199,7 +201,8 @@ def markdown(summary: Summary, pictures: Sequence[str]) -> str:
         "",
     ]
     for sentence in sentences(summary):
-        lines += [sentence.replace("*", "\\*", 1) if sentence.startswith("*") else sentence, ""]
+        text = sentence.strip()  # four spaces in front would make a block of code
+        lines += [text.replace("*", "\\*", 1) if text.startswith("*") else text, ""]
     for arm in summary["arms"]:
         if arm["differences"]:
             lines += [f"## {arm['arm']}", ""]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from betterdl_cli.analysis.summary import seeds_in_words
 from betterdl_cli.errors import counted
 from betterdl_cli.report.table import metric_words, number, seconds, signed
 
@@ -19,7 +20,9 @@ def verdict_lines(name: str, reference: str, difference: Plain, evidence: Plain)
         lines.append(f"    {pairs_words(difference)} Paired: {difference['paired']['in_words']}.")
     if failed := evidence["failures"]:
         lines.append(f"    {failure_words(name, reference, failed)}")
-    if beside := secondary_words(reference, evidence["secondary"]):
+    if without := unpaired_words(name, reference, evidence["unpaired"]):
+        lines.append(f"    {without}")
+    if beside := secondary_words(name, reference, evidence["secondary"]):
         lines.append(f"    Secondary, uncorrected: {beside}.")
     return lines
 
@@ -38,25 +41,34 @@ def failure_words(name: str, reference: str, failed: Plain) -> str:
     """How many runs of either arm diverged or failed."""
     both, first, second = failed["both"], failed["only_control"], failed["only_treatment"]
     return (
-        f"Failed or diverged in {counted(failed['n_pairs'], 'pair')}: {reference} {both + first}, "
-        f"{name} {both + second} (McNemar p = {failed['p_value']:.2g}). "
-        "The verdict is on the pairs in which both finished."
+        f"Of {counted(failed['n_pairs'], 'pair')}, {reference} failed or diverged in {both + first} and "
+        f"{name} in {both + second} (McNemar{_p(failed, ' ')}). The verdict is on the pairs in which neither did."
     )
 
 
-def secondary_words(reference: str, beside: Plain) -> str:
+def unpaired_words(name: str, reference: str, unpaired: Plain) -> str:
+    """Which seeds have no partner."""
+    sides = ((reference, name, unpaired["baseline"]), (name, reference, unpaired["candidate"]))
+    said = [f"{seeds_in_words(seeds)} of {side} (no run of {other})" for side, other, seeds in sides if seeds]
+    return f"Without a partner and not counted: {'; '.join(said)}." if said else ""
+
+
+def secondary_words(name: str, reference: str, beside: Plain) -> str:
     """Loss, epochs to the target, seconds and spread, as far as they are known."""
     said = []
     for metric, found in beside.items():
         if metric.partition("_")[0] in {"test", "val", "train"} and found["mean_difference"] is not None:
             said.append(f"{metric_words(metric)} {signed(found['mean_difference'])}{_p(found)}")
     if found := beside.get("epochs_to_target"):
-        middle = found["median_difference"]
-        words = "as soon" if not middle else f"{abs(middle):g} epochs {'sooner' if middle < 0 else 'later'}"
-        reached = f"reached by {found['treatment_reached']} and {found['control_reached']} of {found['n_pairs']}"
+        middle, runs = found["median_difference"], found["n_pairs"]
+        epochs = f"{abs(middle):g} epoch{'' if abs(middle) == 1 else 's'}"
+        words = f"{epochs} {'sooner' if middle < 0 else 'later'} in the median" if middle else "as soon in the median"
+        if not found["treatment_reached"]:
+            words = "never"
+        reached = f"{name} in {found['treatment_reached']}, {reference} in {found['control_reached']} of {runs} runs"
         said.append(
-            f"{metric_words(found['metric'])} {number(found['target'])} (95 % of what {reference} gains) {words} in "
-            f"the median ({reached}{_p(found, ', ')})"
+            f"{metric_words(found['metric'])} {number(found['target'])} (95 % of what {reference} gains) reached "
+            f"{words} ({reached}{_p(found, ', ')})"
         )
     if found := beside.get("seconds"):
         said.append(f"{seconds(found['candidate'])} s a run against {seconds(found['baseline'])} s")

@@ -136,7 +136,8 @@ def test_a_failed_arm_does_not_keep_the_others_from_being_compared() -> None:
         both.add_failure("batch_norm", seed, "no memory")
     result = bdl("compare", "both", "--no-pictures")
     assert result.code == 0
-    assert "better in 2 of 3 pairs, equal in 1" in result.out
+    assert "better in 2 of 3 pairs and equal in 1" in result.out
+    assert "batch_norm − control: nothing was subtracted" in result.out
     assert (
         "batch_norm failed in all 3 runs (seeds 0 to 2: no memory); the log.txt of a failed run says more."
         in result.out
