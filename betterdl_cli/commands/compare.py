@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pathlib
 import re
 import sys
@@ -99,6 +100,9 @@ def _judging(plans: list[Plan], metric: str, margin: float | None, alpha: float 
     """As asked for; else as the experiment says, where it speaks of the same metric; else the usual."""
     from betterdl_cli.config.experiment import Judging
 
+    for option, given in (("--equivalence-margin", margin), ("--alpha", alpha)):
+        if given is not None and not math.isfinite(given):  # click's ranges let nan pass
+            raise UsageError(f"{option}: expected a finite number, found {given}")
     planned = plans[0].judging if plans else Judging()
     usual = 0.01 if metric.endswith("accuracy") else None
     if plans and plans[0].metric == metric:

@@ -19,7 +19,8 @@ def verdict_lines(name: str, reference: str, difference: Plain, evidence: Plain)
     if difference["n_pairs"]:
         lines.append(f"    {pairs_words(difference)} Paired: {difference['paired']['in_words']}.")
     if failed := evidence["failures"]:
-        lines.append(f"    {failure_words(name, reference, failed)}")
+        rest = " The verdict is on the pairs in which neither did." if difference["n_pairs"] else ""
+        lines.append(f"    {failure_words(name, reference, failed)}{rest}")
     if without := unpaired_words(name, reference, evidence["unpaired"]):
         lines.append(f"    {without}")
     if beside := secondary_words(name, reference, evidence["secondary"]):
@@ -42,14 +43,14 @@ def failure_words(name: str, reference: str, failed: Plain) -> str:
     both, first, second = failed["both"], failed["only_control"], failed["only_treatment"]
     return (
         f"Of {counted(failed['n_pairs'], 'pair')}, {reference} failed or diverged in {both + first} and "
-        f"{name} in {both + second} (McNemar{_p(failed, ' ')}). The verdict is on the pairs in which neither did."
+        f"{name} in {both + second} (McNemar's test: {_p(failed, '')})."
     )
 
 
 def unpaired_words(name: str, reference: str, unpaired: Plain) -> str:
     """Which seeds have no partner."""
     sides = ((reference, name, unpaired["baseline"]), (name, reference, unpaired["candidate"]))
-    said = [f"{seeds_in_words(seeds)} of {side} (no run of {other})" for side, other, seeds in sides if seeds]
+    said = [f"{seeds_in_words(seeds)} of {side} ({other} has no score)" for side, other, seeds in sides if seeds]
     return f"Without a partner and not counted: {'; '.join(said)}." if said else ""
 
 
