@@ -14,7 +14,7 @@ from betterdl_cli.analysis.arms import PARTS, ArmData
 from betterdl_cli.analysis.binomial import Failures, unseen_failure_rate
 from betterdl_cli.analysis.comparison import Spread, paired_difference
 from betterdl_cli.analysis.ranks import EpochsToTarget
-from betterdl_cli.analysis.sentence import sentence
+from betterdl_cli.analysis.sentence import behind_colon, sentence
 from betterdl_cli.analysis.spread import SpreadChange
 from betterdl_cli.analysis.verdict import Evidence, judge, judge_all
 from betterdl_cli.config.experiment import Judging
@@ -36,9 +36,11 @@ class Compared:
     @property
     def is_aa(self) -> bool:
         """Whether both are one recipe with other seeds: the difference is noise."""
-        arms = [data.arm for data in (self.baseline, self.candidate)]
-        streams = {arm.spec.seed_stream for arm in arms if arm}
-        return all(arms) and len(streams) > 1 and self.baseline.techniques == self.candidate.techniques
+        if self.baseline.arm is None or self.candidate.arm is None:
+            return False
+        specs = [arm.spec for arm in (self.baseline.arm, self.candidate.arm)]
+        recipes = [spec.model_copy(update={"seed_stream": ""}) for spec in specs]
+        return recipes[0] == recipes[1] and specs[0].seed_stream != specs[1].seed_stream
 
 
 def evidence_of(pairs: Sequence[Compared], metric: str, judging: Judging) -> dict[str, Evidence]:
@@ -97,8 +99,7 @@ def document(evidence: Evidence, pair: Compared, metric: str) -> dict[str, Json]
 
 def _noise_floor(evidence: Evidence, pair: Compared, metric: str) -> str:
     said = sentence(evidence, f"{pair.reference} with other seeds", pair.reference, metric)
-    starts = ("Too few", "It is")
-    floor = f"Noise floor ({pair.name}): {said[0].lower() + said[1:] if said.startswith(starts) else said}"
+    floor = f"Noise floor ({pair.name}): {behind_colon(said)}"
     claims = evidence.verdict.helps or evidence.verdict.hurts or evidence.verdict.provisional
     return f"{floor} Both are the same recipe, so that is chance." if claims else floor
 
@@ -210,6 +211,7 @@ def main_effects(arms: Mapping[str, ArmData], metric: str, judging: Judging) -> 
     names = list(dict.fromkeys(use.technique for data in treatments for use in data.techniques))
     scores = [(data, data.scores(metric)) for data in (control, *treatments)]
     seeds = sorted(set.intersection(*(set(values) for _, values in scores)))
+    left_out = sorted(set.union(*(set(values) for _, values in scores)) - set(seeds))
     differences = {}
     for name in names:
         sides = [
@@ -228,6 +230,7 @@ def main_effects(arms: Mapping[str, ArmData], metric: str, judging: Judging) -> 
     return {
         name: {
             "n_pairs": one.n_pairs,
+            "left_out": left_out,
             "mean_difference": one.mean_difference,
             "ci95": list(one.ci95) if one.ci95 else None,
             "p_value": one.p_value,

@@ -125,13 +125,13 @@ def epochs_words(arm: Mapping[str, Any]) -> str:
 
 def sentences(summary: Summary) -> list[str]:
     """What stands below the table: the verdict on every treatment with its pairs, then the notes."""
-    from betterdl_cli.report.verdicts import verdict_lines
+    from betterdl_cli.report.verdicts import main_effect_lines, verdict_lines
 
     said = []
     for arm in summary["arms"]:
         if arm["difference"]:
             said += verdict_lines(arm["arm"], arm["reference"], arm["difference"], arm["evidence"])
-    said += [f"Main effect: {effect['sentence']}" for effect in (summary["main_effects"] or {}).values()]
+    said += main_effect_lines(summary["main_effects"] or {})
     if any(arm["best_epoch"] for arm in summary["arms"]):
         selected = next(arm["best_epoch"]["selected_on"] for arm in summary["arms"] if arm["best_epoch"])
         said.append(f"* weights of the epoch with the lowest {selected}: selected on validation.")

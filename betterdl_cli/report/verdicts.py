@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from betterdl_cli.analysis.sentence import behind_colon
 from betterdl_cli.analysis.summary import seeds_in_words
 from betterdl_cli.errors import counted
 from betterdl_cli.report.table import metric_words, number, seconds, signed
@@ -25,6 +26,14 @@ def verdict_lines(name: str, reference: str, difference: Plain, evidence: Plain)
         lines.append(f"    {without}")
     if beside := secondary_words(name, reference, evidence["secondary"]):
         lines.append(f"    Secondary, uncorrected: {beside}.")
+    return lines
+
+
+def main_effect_lines(effects: Plain) -> list[str]:
+    """Of a factorial; the seeds that not every arm has are the same for all effects."""
+    lines = [f"Main effect: {behind_colon(effect['sentence'])}" for effect in effects.values()]
+    if left_out := next((effect["left_out"] for effect in effects.values()), []):
+        lines.append(f"    Main effects leave out {seeds_in_words(left_out)}, of which not every arm has a score.")
     return lines
 
 

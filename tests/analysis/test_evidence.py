@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from stored import Stored, config_with
 
-from betterdl_cli.analysis.summary import summarise
+from betterdl_cli.analysis.evidence import Compared
+from betterdl_cli.analysis.summary import experiment_arms, summarise
 from betterdl_cli.report.verdicts import verdict_lines
 
 SEEDS = 8
@@ -90,6 +91,17 @@ def test_the_a_a_arm_is_told_as_the_noise_floor(tmp_path: pathlib.Path) -> None:
         "Noise floor (control-aa): control with other seeds helps test accuracy on this split: +0.055 against control"
     )
     assert evidence(stored, "control-aa")["sentence"].endswith("Both are the same recipe, so that is chance.")
+
+
+def test_a_second_control_of_another_recipe_is_no_a_a_arm(tmp_path: pathlib.Path) -> None:
+    one = Stored(tmp_path, config_with(aa=True))
+    other = Stored(tmp_path, config_with(name="other", aa=True, **{"training.epochs": 9}))
+    before, after = (experiment_arms(stored.directory, stored.plan) for stored in (one, other))
+    assert Compared("b", "a", before["control"], before["control-aa"]).is_aa
+    assert Compared("b", "a", before["control-aa"], before["control"]).is_aa
+    assert not Compared("b", "a", before["control"], after["control-aa"]).is_aa
+    assert not Compared("b", "a", before["control-aa"], before["control-aa"]).is_aa
+    assert not Compared("b", "a", before["control"], before["dropout"]).is_aa
 
 
 def test_too_few_seeds_for_a_noise_floor(tmp_path: pathlib.Path) -> None:
@@ -396,8 +408,16 @@ def test_main_effects_of_a_two_by_two_factorial_by_hand(tmp_path: pathlib.Path) 
     )
 
 
+def test_main_effects_are_over_the_seeds_that_every_arm_has(tmp_path: pathlib.Path) -> None:
+    stored = factorial(tmp_path)
+    stored.add("dropout-and-batch_norm", [0.7] * 4)
+    found = summary(stored)["main_effects"]["batch_norm"]
+    assert (found["n_pairs"], found["left_out"]) == (4, [4, 5])
+
+
 def test_main_effects_need_a_score_of_every_arm(tmp_path: pathlib.Path) -> None:
     found = summary(factorial(tmp_path))["main_effects"]
+    assert found["dropout"]["left_out"] == [0, 1, 2, 3, 4, 5]
     assert (found["dropout"]["n_pairs"], found["dropout"]["mean_difference"]) == (0, None)
     assert found["dropout"]["sentence"] == (
         "dropout, averaged over all combinations of the others, has no pair with the arms without it: nothing can be "

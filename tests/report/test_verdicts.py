@@ -4,6 +4,7 @@ import pytest
 
 from betterdl_cli.report.verdicts import (
     failure_words,
+    main_effect_lines,
     pairs_words,
     secondary_words,
     unpaired_words,
@@ -84,6 +85,20 @@ def test_failures_count_those_of_both_arms_on_either_side() -> None:
 )
 def test_seeds_without_a_partner(baseline: list[int], candidate: list[int], words: str) -> None:
     assert unpaired_words("dropout", "control", {"baseline": baseline, "candidate": candidate}) == words
+
+
+# ---- main effects ----
+
+
+def test_main_effects_with_the_seeds_that_they_leave_out() -> None:
+    said = "It is undecided whether l2, averaged over all combinations of the others, helps or hurts test accuracy."
+    assert main_effect_lines({"l2": {"sentence": said, "left_out": [8, 9]}}) == [
+        "Main effect: it is undecided whether l2, averaged over all combinations of the others, helps or hurts test "
+        "accuracy.",
+        "    Main effects leave out seeds 8, 9, of which not every arm has a score.",
+    ]
+    assert main_effect_lines({"l2": {"sentence": "l2 helps.", "left_out": []}}) == ["Main effect: l2 helps."]
+    assert main_effect_lines({}) == []
 
 
 # ---- secondary ----
