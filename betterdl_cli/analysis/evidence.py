@@ -14,15 +14,13 @@ from betterdl_cli.analysis.arms import PARTS, ArmData
 from betterdl_cli.analysis.binomial import Failures, unseen_failure_rate
 from betterdl_cli.analysis.comparison import Spread, paired_difference
 from betterdl_cli.analysis.ranks import EpochsToTarget
-from betterdl_cli.analysis.sentence import sentence
+from betterdl_cli.analysis.sentence import behind_colon, sentence
 from betterdl_cli.analysis.spread import SpreadChange
 from betterdl_cli.analysis.verdict import Evidence, judge, judge_all
-from betterdl_cli.config.designs import AA
 from betterdl_cli.config.experiment import Judging
 from betterdl_cli.spec import Json
 from betterdl_cli.tasks import higher_is_better
 
-AA_VERDICT = "noise floor"
 TARGET_SHARE = 0.95  # of what the baseline gains in its training
 
 
@@ -35,6 +33,15 @@ class Compared:
     baseline: ArmData
     candidate: ArmData
 
+    @property
+    def is_aa(self) -> bool:
+        """Whether both are one recipe with other seeds: the difference is noise."""
+        if self.baseline.arm is None or self.candidate.arm is None:
+            return False
+        specs = [arm.spec for arm in (self.baseline.arm, self.candidate.arm)]
+        recipes = [spec.model_copy(update={"seed_stream": ""}) for spec in specs]
+        return recipes[0] == recipes[1] and specs[0].seed_stream != specs[1].seed_stream
+
 
 def evidence_of(pairs: Sequence[Compared], metric: str, judging: Judging) -> dict[str, Evidence]:
     """The evidence by name, corrected for the number of techniques; an A/A arm is none and is judged apart."""
@@ -43,7 +50,7 @@ def evidence_of(pairs: Sequence[Compared], metric: str, judging: Judging) -> dic
     groups: dict[tuple[tuple[int, int] | None, bool], dict[str, list[float]]] = {}
     for pair in pairs:
         values = list(paired_difference(pair.baseline, pair.candidate, metric).values.values())
-        groups.setdefault((resplit_rows(pair), pair.candidate.name == AA), {})[pair.name] = values
+        groups.setdefault((resplit_rows(pair), pair.is_aa), {})[pair.name] = values
     for (resplit, _), differences in groups.items():
         found |= judge_all(
             differences,
@@ -60,18 +67,19 @@ def resplit_rows(pair: Compared) -> tuple[int, int] | None:
     arms = [data.arm for data in (pair.baseline, pair.candidate)]
     if not all(arm is not None and arm.spec.data.split.resplit for arm in arms):
         return None
-    rows = next((record.rows for record in pair.candidate.records.values() if record.finished), None)
+    records = [*pair.candidate.records.values(), *pair.baseline.records.values()]
+    rows = next((record.rows for record in records if record.finished), None)
     return (rows["train"], rows["test"]) if rows else None
 
 
 def document(evidence: Evidence, pair: Compared, metric: str) -> dict[str, Json]:
     """What is printed, drawn and written of one technique."""
-    noise = pair.candidate.name == AA
     return {
-        "verdict": AA_VERDICT if noise else str(evidence.verdict),
-        "sentence": noise_sentence(evidence, metric)
-        if noise
+        "verdict": str(evidence.verdict),
+        "sentence": _noise_floor(evidence, pair, metric)
+        if pair.is_aa
         else sentence(evidence, pair.name, pair.reference, metric),
+        "aa": pair.is_aa,
         "scope": evidence.scope,
         "p_value": evidence.p_value,
         "p_adjusted": evidence.p_adjusted,
@@ -84,24 +92,26 @@ def document(evidence: Evidence, pair: Compared, metric: str) -> dict[str, Json]
         "seeds_needed": evidence.seeds_needed,
         "failures": failures(pair),
         "unseen_failure_rate": unseen(pair),
+        "unpaired": unpaired(pair, metric),
         "secondary": secondary(pair, metric),
     }
 
 
-def noise_sentence(evidence: Evidence, metric: str) -> str:
-    """What the control with other seeds says: how far two arms lie apart that differ by nothing else."""
-    words = metric.replace("_", " ")
-    if evidence.mean_difference is None or evidence.sd is None:
-        return f"Noise floor (A/A): too few pairs to say how far the control lies from itself in {words}."
-    interval = ""
-    if evidence.ci95 is not None:
-        low, high = (f"{end:+.3f}".replace("-", "−") for end in evidence.ci95)
-        interval = f" (95 % interval {low} to {high})"
-    mean = f"{evidence.mean_difference:+.3f}".replace("-", "−")
-    return (
-        f"Noise floor (A/A): other seeds alone change {words} by {mean} in the mean of {evidence.n_pairs} pairs"
-        f"{interval}, and by {evidence.sd:.3f} (standard deviation) from pair to pair."
-    )
+def _noise_floor(evidence: Evidence, pair: Compared, metric: str) -> str:
+    said = sentence(evidence, f"{pair.reference} with other seeds", pair.reference, metric)
+    floor = f"Noise floor ({pair.name}): {behind_colon(said)}"
+    claims = evidence.verdict.helps or evidence.verdict.hurts or evidence.verdict.provisional
+    return f"{floor} Both are the same recipe, so that is chance." if claims else floor
+
+
+def unpaired(pair: Compared, metric: str) -> dict[str, list[int]]:
+    """Seeds with a score that do not count, because the other side has no run of them; lost runs are told apart."""
+    sides = dict(zip(_SIDES, (pair.baseline, pair.candidate), strict=True))
+    found = {}
+    for (side, data), other in zip(sides.items(), (pair.candidate, pair.baseline), strict=True):
+        known = {*other.scores(metric), *other.diverged, *other.failed}
+        found[side] = [seed for seed in data.scores(metric) if seed not in known]
+    return found
 
 
 def failures(pair: Compared) -> dict[str, Json] | None:
@@ -119,7 +129,7 @@ def secondary(pair: Compared, metric: str) -> dict[str, Json]:
     found: dict[str, Json] = {}
     if other := _other_metric(pair, metric):
         values = list(paired_difference(pair.baseline, pair.candidate, other).values.values())
-        side = judge(values, higher_is_better=higher_is_better(other), margin=None)
+        side = judge(values, higher_is_better=higher_is_better(other), margin=None, resplit=resplit_rows(pair))
         found[other] = {
             "mean_difference": side.mean_difference,
             "ci95": list(side.ci95) if side.ci95 else None,
@@ -154,7 +164,8 @@ def _other_metric(pair: Compared, metric: str) -> str | None:
 def epochs_to_target(pair: Compared, metric: str) -> dict[str, Json] | None:
     """Epochs until a run first has 95 % of what the baseline gains on average in its training.
 
-    On the validation metric where there is one; exact Wilcoxon signed-rank test over the pairs.
+    On the validation metric where there is one; exact Wilcoxon signed-rank test over the pairs. None where no target
+    is known: no history of the metric, a baseline that learns nothing, losses of which some include a penalty.
     """
     name = metric.partition("_")[2] or metric
     before, after = (
@@ -165,6 +176,10 @@ def epochs_to_target(pair: Compared, metric: str) -> dict[str, Json] | None:
     histories = [one[seed] for one in (before, after) for seed in seeds]
     column = next((c for c in (f"val_{name}", name) if all(c in history for history in histories)), None)
     if len(seeds) < 2 or column is None or pair.baseline.is_file:
+        return None
+    if name == "loss" and any(
+        data.records[seed].penalised for data in (pair.baseline, pair.candidate) for seed in seeds
+    ):
         return None
     sign = 1.0 if higher_is_better(column) else -1.0
     first = float(np.mean([before[seed][column][0] for seed in seeds]))
@@ -192,10 +207,11 @@ def seed_spread(pair: Compared, metric: str) -> dict[str, Json] | None:
 
 def main_effects(arms: Mapping[str, ArmData], metric: str, judging: Judging) -> dict[str, dict[str, Json]]:
     """Of a factorial: for each technique, arms with it minus arms without, averaged seed by seed over the others."""
-    control, *treatments = [data for data in arms.values() if data.name != AA]
+    control, *treatments = [data for data in arms.values() if data.arm is None or not data.arm.spec.seed_stream]
     names = list(dict.fromkeys(use.technique for data in treatments for use in data.techniques))
     scores = [(data, data.scores(metric)) for data in (control, *treatments)]
     seeds = sorted(set.intersection(*(set(values) for _, values in scores)))
+    left_out = sorted(set.union(*(set(values) for _, values in scores)) - set(seeds))
     differences = {}
     for name in names:
         sides = [
@@ -214,12 +230,15 @@ def main_effects(arms: Mapping[str, ArmData], metric: str, judging: Judging) -> 
     return {
         name: {
             "n_pairs": one.n_pairs,
+            "left_out": left_out,
             "mean_difference": one.mean_difference,
             "ci95": list(one.ci95) if one.ci95 else None,
             "p_value": one.p_value,
             "p_adjusted": one.p_adjusted,
             "verdict": str(one.verdict),
-            "sentence": sentence(one, f"{name}, averaged over all combinations of the others,", "without", metric),
+            "sentence": sentence(
+                one, f"{name}, averaged over all combinations of the others,", "the arms without it", metric
+            ),
         }
         for name, one in found.items()
     }
@@ -232,4 +251,4 @@ def _has(data: ArmData, technique: str) -> bool:
 def unseen(pair: Compared) -> float | None:
     """With 95 % confidence, the candidate fails in fewer runs than this share; None when it failed in any."""
     runs = len(pair.candidate.histories)
-    return unseen_failure_rate(runs) if runs and failures(pair) is None else None
+    return unseen_failure_rate(runs) if runs and not (pair.candidate.failed or pair.candidate.diverged) else None

@@ -18,7 +18,12 @@ from betterdl_cli.tasks import higher_is_better
 
 SCHEMA = "bdl.compare/1"
 NOT_JUDGED: dict[str, Json] = {  # a history file is one run of an unknown seed
-    "verdict": None, "sentence": None, "scope": None, "p_value": None, "p_adjusted": None, "secondary": {}
+    **dict.fromkeys((
+        "verdict", "sentence", "aa", "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha",
+        "equivalence_margin", "at_least_margin", "detectable_effect", "seeds_needed", "failures", "unseen_failure_rate",
+    )),
+    "unpaired": {"baseline": [], "candidate": []},
+    "secondary": {},
 }  # fmt: skip
 
 
@@ -123,6 +128,7 @@ def comparison_document(
             paired_difference(pair.baseline, pair.candidate, metric),
             pairing(pair.baseline, pair.candidate),
             higher_is_better(metric),
+            judged.get(one.name),
         )
         baseline, candidate = pair.names
         comparisons.append(

@@ -22,6 +22,11 @@ def sentence(evidence: Evidence, name: str, reference: str, metric: str) -> str:
     return f"{_claim(evidence, name, metric)} {evidence.scope}: {numbers}{_rest(evidence)}"
 
 
+def behind_colon(said: str) -> str:
+    """A sentence behind "Noise floor: ": one that does not begin with a name begins small."""
+    return said[0].lower() + said[1:] if said.startswith(("Too few", "It is")) else said
+
+
 def _claim(evidence: Evidence, name: str, metric: str) -> str:
     match evidence.verdict:
         case Verdict.NO_PRACTICAL_DIFFERENCE:

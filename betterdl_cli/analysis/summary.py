@@ -17,6 +17,7 @@ from betterdl_cli.analysis.comparison import (
     pairing,
 )
 from betterdl_cli.analysis.evidence import Compared, document, evidence_of, main_effects
+from betterdl_cli.analysis.verdict import Evidence
 from betterdl_cli.config.experiment import LOOKS
 from betterdl_cli.spec import Json
 from betterdl_cli.store import ExperimentDirectory, Plan
@@ -54,7 +55,8 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
     for arm in plan.arms:
         pair = pairs.get(arm.id)
         judged = document(found[arm.id], pair, plan.metric) if pair else None
-        rows.append({**arm_summary(arms[arm.id], plan.metric, pair.baseline if pair else None), "evidence": judged})
+        row = arm_summary(arms[arm.id], plan.metric, pair.baseline if pair else None, found.get(arm.id))
+        rows.append({**row, "evidence": judged})
     return {
         "schema": SCHEMA,
         "experiment": plan.name,
@@ -77,7 +79,9 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
     }
 
 
-def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[str, Json]:
+def arm_summary(
+    data: ArmData, metric: str, reference: ArmData | None, evidence: Evidence | None = None
+) -> dict[str, Json]:
     """One arm; ``metric`` is the primary one (``test_accuracy``)."""
     completed = [record for record in data.records.values() if record.status == "completed"]
     trained = [record for record in data.records.values() if record.finished]
@@ -105,22 +109,28 @@ def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[s
         "seconds": spread_of({record.seed: record.seconds for record in trained}),
         "parameters": trained[0].parameters if trained else None,
         "difference": difference_summary(
-            paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric)
+            paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric), evidence
         )
         if reference
         else None,
     }
 
 
-def difference_summary(difference: PairedDifference, shared: Pairing, higher: bool) -> dict[str, Json]:
-    """A paired difference as plain data; ``wins`` counts the pairs in which the candidate was better."""
+def difference_summary(
+    difference: PairedDifference, shared: Pairing, higher: bool, evidence: Evidence | None = None
+) -> dict[str, Json]:
+    """A paired difference as plain data; ``wins`` counts the pairs in which the candidate was better.
+
+    The interval is that of the evidence, where there is one: it knows of splits drawn anew.
+    """
+    interval = evidence.ci95 if evidence else difference.interval
     wins = sum((value > 0) == higher for value in difference.values.values() if value != 0)
     return {
         "metric": difference.metric,
         "n_pairs": len(difference.values),
         "values": by_seed(difference.values),
         **(spread_of(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
-        "ci95": list(difference.interval) if difference.interval else None,
+        "ci95": list(interval) if interval else None,
         "wins": wins,
         "ties": sum(value == 0 for value in difference.values.values()),
         "smallest_p": difference.smallest_p,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pathlib
 import re
 import sys
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), metavar="NUMBER",
               help="Accepted share of wrong claims (default: as in the experiment).")  # fmt: skip
 @click.option("--fail-if", "gate", type=click.Choice(["worse", "not-better", "different"]),
-              help="Exit with 3 when any candidate hurts; does anything but help; helps or hurts.")  # fmt: skip
+              help="Exit with 3 when any candidate hurts; does anything but help; helps or hurts. Provisional "
+                   "verdicts are neither; A/A arms do not count.")  # fmt: skip
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a table for a pull request.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(
@@ -63,6 +65,8 @@ def command(
     from betterdl_cli.analysis.pairs import common_metric, comparison_document, refuse_confounded
     from betterdl_cli.analysis.sources import resolve
 
+    if as_json and as_markdown:
+        raise UsageError("expected one of --json and --markdown, found both")
     sources = [resolve(word, root) for word in (a, b) if word is not None]
     pairs = _pairs(sources)
     if not allow_confounded:
@@ -96,6 +100,9 @@ def _judging(plans: list[Plan], metric: str, margin: float | None, alpha: float 
     """As asked for; else as the experiment says, where it speaks of the same metric; else the usual."""
     from betterdl_cli.config.experiment import Judging
 
+    for option, given in (("--equivalence-margin", margin), ("--alpha", alpha)):
+        if given is not None and not math.isfinite(given):  # click's ranges let nan pass
+            raise UsageError(f"{option}: expected a finite number, found {given}")
     planned = plans[0].judging if plans else Judging()
     usual = 0.01 if metric.endswith("accuracy") else None
     if plans and plans[0].metric == metric:
@@ -106,16 +113,18 @@ def _judging(plans: list[Plan], metric: str, margin: float | None, alpha: float 
 
 
 def _caught(comparisons: list[dict[str, Any]], gate: str) -> list[str]:
-    """The candidates on which a gate closes; what was not judged is not better."""
-    closes: dict[str, Callable[[str], bool]] = {
-        "worse": lambda verdict: verdict.startswith("hurts"),
-        "not-better": lambda verdict: not verdict.startswith("helps"),
-        "different": lambda verdict: verdict.startswith(("helps", "hurts")),
+    """The candidates on which a gate closes; what was not judged, or only provisionally, is not better."""
+    from betterdl_cli.analysis.verdict import Verdict
+
+    closes: dict[str, Callable[[Verdict], bool]] = {
+        "worse": lambda verdict: verdict.hurts,
+        "not-better": lambda verdict: not verdict.helps,
+        "different": lambda verdict: verdict.helps or verdict.hurts,
     }
     return [
         f"{row['candidate']}: {row['verdict'] or 'not judged'}"
         for row in comparisons
-        if closes[gate](row["verdict"] or "")
+        if not row["aa"] and closes[gate](Verdict(row["verdict"] or Verdict.TOO_FEW))
     ]
 
 

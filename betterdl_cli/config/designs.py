@@ -43,7 +43,7 @@ def designed(
             message = f"expected single values for the design {design}, found a sweep of {len(recipes)} arms"
             faults.append(Fault(message, ("techniques", name)))
     if stacked:
-        faults.append(Fault(f"expected no arms of its own beside the design {design}", ("arms",)))
+        faults.append(Fault(f"expected no arms beside those of the design {design}, found {len(stacked)}", ("arms",)))
     uses = {name: recipes[0].uses[0] for name, recipes in techniques.items() if recipes}
     arms = _leave_one_out(uses) if design == "leave-one-out" else _factorial(uses)
     return (*arms, *second) if most is None or len(uses) <= most else ()

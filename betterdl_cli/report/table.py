@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from betterdl_cli.config.experiment import CONTROL
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,7 +62,8 @@ def columns(summary: Summary) -> list[str]:
     names = ["arm", "area", "seeds", "train", "validation", "test"]
     if any(arm["best_epoch"] for arm in summary["arms"]):
         names.append("test at best epoch*")
-    return [*names, f"{part} − control's (range)", "epochs", "seconds"]
+    whose = "reference" if any(arm["reference"] not in (None, CONTROL) for arm in summary["arms"]) else CONTROL
+    return [*names, f"{part} − {whose}'s (range)", "epochs", "seconds"]
 
 
 def caption(summary: Summary) -> str:
@@ -122,13 +125,13 @@ def epochs_words(arm: Mapping[str, Any]) -> str:
 
 def sentences(summary: Summary) -> list[str]:
     """What stands below the table: the verdict on every treatment with its pairs, then the notes."""
-    from betterdl_cli.report.verdicts import verdict_lines
+    from betterdl_cli.report.verdicts import main_effect_lines, verdict_lines
 
     said = []
     for arm in summary["arms"]:
         if arm["difference"]:
             said += verdict_lines(arm["arm"], arm["reference"], arm["difference"], arm["evidence"])
-    said += [f"Main effect: {effect['sentence']}" for effect in (summary["main_effects"] or {}).values()]
+    said += main_effect_lines(summary["main_effects"] or {})
     if any(arm["best_epoch"] for arm in summary["arms"]):
         selected = next(arm["best_epoch"]["selected_on"] for arm in summary["arms"] if arm["best_epoch"])
         said.append(f"* weights of the epoch with the lowest {selected}: selected on validation.")
@@ -198,7 +201,8 @@ def markdown(summary: Summary, pictures: Sequence[str]) -> str:
         "",
     ]
     for sentence in sentences(summary):
-        lines += [sentence.replace("*", "\\*", 1) if sentence.startswith("*") else sentence, ""]
+        text = sentence.strip()  # four spaces in front would make a block of code
+        lines += [text.replace("*", "\\*", 1) if text.startswith("*") else text, ""]
     for arm in summary["arms"]:
         if arm["differences"]:
             lines += [f"## {arm['arm']}", ""]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from betterdl_cli.analysis.sentence import behind_colon
+from betterdl_cli.analysis.summary import seeds_in_words
 from betterdl_cli.errors import counted
 from betterdl_cli.report.table import metric_words, number, seconds, signed
 
@@ -18,9 +20,21 @@ def verdict_lines(name: str, reference: str, difference: Plain, evidence: Plain)
     if difference["n_pairs"]:
         lines.append(f"    {pairs_words(difference)} Paired: {difference['paired']['in_words']}.")
     if failed := evidence["failures"]:
-        lines.append(f"    {failure_words(name, reference, failed)}")
-    if beside := secondary_words(reference, evidence["secondary"]):
+        rest = " The verdict is on the pairs in which neither did." if difference["n_pairs"] else ""
+        lines.append(f"    {failure_words(name, reference, failed)}{rest}")
+    if without := unpaired_words(name, reference, evidence["unpaired"]):
+        lines.append(f"    {without}")
+    if beside := secondary_words(name, reference, evidence["secondary"]):
         lines.append(f"    Secondary, uncorrected: {beside}.")
+    return lines
+
+
+def main_effect_lines(effects: Plain) -> list[str]:
+    """Of a factorial; the seeds that not every arm has are the same for all effects."""
+    lines = [f"Main effect: {behind_colon(effect['sentence'])}" for effect in effects.values()]
+    left_out: list[int] = next((effect["left_out"] for effect in effects.values()), [])
+    if left_out:
+        lines.append(f"    Main effects leave out {seeds_in_words(left_out)}, of which not every arm has a score.")
     return lines
 
 
@@ -38,25 +52,34 @@ def failure_words(name: str, reference: str, failed: Plain) -> str:
     """How many runs of either arm diverged or failed."""
     both, first, second = failed["both"], failed["only_control"], failed["only_treatment"]
     return (
-        f"Failed or diverged in {counted(failed['n_pairs'], 'pair')}: {reference} {both + first}, "
-        f"{name} {both + second} (McNemar p = {failed['p_value']:.2g}). "
-        "The verdict is on the pairs in which both finished."
+        f"Of {counted(failed['n_pairs'], 'pair')}, {reference} failed or diverged in {both + first} and "
+        f"{name} in {both + second} (McNemar's test: {_p(failed, '')})."
     )
 
 
-def secondary_words(reference: str, beside: Plain) -> str:
+def unpaired_words(name: str, reference: str, unpaired: Plain) -> str:
+    """Which seeds have no partner."""
+    sides = ((reference, name, unpaired["baseline"]), (name, reference, unpaired["candidate"]))
+    said = [f"{seeds_in_words(seeds)} of {side} ({other} has no score)" for side, other, seeds in sides if seeds]
+    return f"Without a partner and not counted: {'; '.join(said)}." if said else ""
+
+
+def secondary_words(name: str, reference: str, beside: Plain) -> str:
     """Loss, epochs to the target, seconds and spread, as far as they are known."""
     said = []
     for metric, found in beside.items():
         if metric.partition("_")[0] in {"test", "val", "train"} and found["mean_difference"] is not None:
             said.append(f"{metric_words(metric)} {signed(found['mean_difference'])}{_p(found)}")
     if found := beside.get("epochs_to_target"):
-        middle = found["median_difference"]
-        words = "as soon" if not middle else f"{abs(middle):g} epochs {'sooner' if middle < 0 else 'later'}"
-        reached = f"reached by {found['treatment_reached']} and {found['control_reached']} of {found['n_pairs']}"
+        middle, runs = found["median_difference"], found["n_pairs"]
+        epochs = f"{abs(middle):g} epoch{'' if abs(middle) == 1 else 's'}"
+        words = f"{epochs} {'sooner' if middle < 0 else 'later'} in the median" if middle else "as soon in the median"
+        if not found["treatment_reached"]:
+            words = "never"
+        reached = f"{name} in {found['treatment_reached']}, {reference} in {found['control_reached']} of {runs} runs"
         said.append(
-            f"{metric_words(found['metric'])} {number(found['target'])} (95 % of what {reference} gains) {words} in "
-            f"the median ({reached}{_p(found, ', ')})"
+            f"{metric_words(found['metric'])} {number(found['target'])} (95 % of what {reference} gains) reached "
+            f"{words} ({reached}{_p(found, ', ')})"
         )
     if found := beside.get("seconds"):
         said.append(f"{seconds(found['candidate'])} s a run against {seconds(found['baseline'])} s")

@@ -8,7 +8,6 @@ from betterdl_cli import files
 from betterdl_cli.analysis.evidence import evidence_of
 from betterdl_cli.analysis.summary import compared_arms, experiment_arms, summarise
 from betterdl_cli.analysis.verdict import Verdict
-from betterdl_cli.config.designs import AA
 from betterdl_cli.config.experiment import LOOKS
 from betterdl_cli.report.pictures import draw_pictures
 from betterdl_cli.report.table import markdown
@@ -23,7 +22,7 @@ def more_seeds(directory: ExperimentDirectory, plan: Plan) -> tuple[int, ...]:
     compared = compared_arms(experiment_arms(directory, plan), plan)
     evidence = evidence_of(list(compared.values()), plan.metric, plan.judging)
     undecided = {Verdict.UNDECIDED, Verdict.TOO_FEW}
-    if not any(one.verdict in undecided for name, one in evidence.items() if name != AA):
+    if not any(one.verdict in undecided for name, one in evidence.items() if not compared[name].is_aa):
         return ()
     return tuple(range(following))
 

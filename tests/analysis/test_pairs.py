@@ -10,6 +10,7 @@ from stored import ENVIRONMENT, Stored, config_with
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.pairs import Pair, common_metric, comparison_document, refuse_confounded
 from betterdl_cli.analysis.summary import experiment_arms
+from betterdl_cli.config.experiment import Judging
 from betterdl_cli.errors import UsageError
 from betterdl_cli.history import History
 
@@ -33,7 +34,7 @@ def own_pair(stored: Stored) -> Pair:
 
 
 def document(*pairs: Pair, metric: str = "test_accuracy", validation_is_test: bool = False) -> Any:
-    found = comparison_document(pairs, metric, validation_is_test)
+    found = comparison_document(pairs, metric, validation_is_test, Judging())
     json.dumps(found, allow_nan=False)
     return found
 
@@ -161,8 +162,12 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     assert set(found["comparisons"][0]) == {
         "baseline", "candidate", "spec_differences", "confounded", "metric", "n_pairs", "values", "n",
         "mean_difference", "sd", "min", "max", "ci95", "wins", "ties", "smallest_p", "paired", "failed", "diverged",
-        "missing", "unreadable", "no_pair", "scores", "spreads",
+        "missing", "unreadable", "no_pair", "scores", "spreads", "schema", "direction", "verdict", "sentence", "aa",
+        "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha", "equivalence_margin", "at_least_margin",
+        "detectable_effect", "seeds_needed", "failures", "unseen_failure_rate", "unpaired", "secondary",
     }  # fmt: skip
+    files = document(Pair(bare("h", loss=[0.5]), bare("i", loss=[0.4])), metric="loss")["comparisons"][0]
+    assert set(files) == set(found["comparisons"][0])
     assert (found["schema"], found["direction"]) == ("bdl.compare/1", "higher is better")
 
 

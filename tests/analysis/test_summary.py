@@ -43,12 +43,12 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     found = summary(stored)
     assert set(found) == {
         "schema", "experiment", "id", "directory", "smoke", "metric", "higher_is_better", "validation_is_test", "seeds",
-        "environment", "engine", "arms", "notes", "pictures",
+        "environment", "engine", "design", "arms", "main_effects", "notes", "pictures",
     }  # fmt: skip
     assert set(found["arms"][1]) == {
         "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "missing", "unreadable", "scores",
         "best_epoch", "epochs",
-        "stopped_early", "seconds", "parameters", "difference",
+        "stopped_early", "seconds", "parameters", "difference", "evidence",
     }  # fmt: skip
     assert set(found["arms"][1]["difference"]) == {
         "metric", "n_pairs", "values", "n", "mean", "sd", "min", "max", "ci95", "wins", "ties", "smallest_p", "paired",
