@@ -32,7 +32,8 @@ def verdict_lines(name: str, reference: str, difference: Plain, evidence: Plain)
 def main_effect_lines(effects: Plain) -> list[str]:
     """Of a factorial; the seeds that not every arm has are the same for all effects."""
     lines = [f"Main effect: {behind_colon(effect['sentence'])}" for effect in effects.values()]
-    if left_out := next((effect["left_out"] for effect in effects.values()), []):
+    left_out: list[int] = next((effect["left_out"] for effect in effects.values()), [])
+    if left_out:
         lines.append(f"    Main effects leave out {seeds_in_words(left_out)}, of which not every arm has a score.")
     return lines
 
