@@ -275,7 +275,8 @@ def test_an_experiment_without_treatments_says_so(tmp_path: pathlib.Path, monkey
 def test_pictures_go_into_a_folder_named_after_both(stored: Stored) -> None:
     result = bdl("compare", "made-up:control", "made-up:dropout")
     folder = RUNS / f"compare-{stored.name}-control-vs-{stored.name}-dropout"
-    assert sorted(item.name for item in folder.iterdir()) == ["curves_dropout.png", "difference_dropout.png"]
+    names = ["curves_dropout.png", "difference_dropout.png", "effects.png"]
+    assert sorted(item.name for item in folder.iterdir()) == names
     assert f"picture: {folder}/curves_dropout.png" in result.out.splitlines()
 
 
@@ -291,7 +292,9 @@ def test_names_that_no_folder_can_have_do_not_share_one() -> None:
 @pytest.mark.usefixtures("stored")
 def test_pictures_go_where_they_are_asked_to() -> None:
     found = bdl("compare", "made-up", "--output", "new/folder", "--json").json
-    assert found["pictures"] == ["new/folder/curves_dropout.png", "new/folder/difference_dropout.png"]
+    assert found["pictures"] == [
+        f"new/folder/{name}.png" for name in ("effects", "curves_dropout", "difference_dropout")
+    ]
     assert all(pathlib.Path(path).read_bytes().startswith(b"\x89PNG") for path in found["pictures"])
 
 
@@ -308,7 +311,7 @@ def test_a_folder_for_pictures_that_cannot_be_made_is_one_message() -> None:
     history("a.json", loss=[0.5])
     result = bdl("compare", "made-up", "--output", "a.json")
     assert result.code == 1
-    assert result.err == "bdl: cannot write a.json/curves_dropout.png: expected a directory, found the file a.json\n"
+    assert result.err == "bdl: cannot write a.json/effects.png: expected a directory, found the file a.json\n"
 
 
 @pytest.mark.usefixtures("stored")
