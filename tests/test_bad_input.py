@@ -13,7 +13,7 @@ Write = Callable[..., pathlib.Path]
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghi"))
 NAME = "expected a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or a digit"
-COMMANDS = "run, compare, validate, list, show, ls, rm, completion"
+COMMANDS = "run, compare, power, validate, list, show, ls, rm, completion"
 TECHNIQUES = (
     "expected the name of a technique (batch_norm, batch_size, dropout, early_stopping, gaussian_noise, l1, l1_l2, l2, "
     "lr_schedule, normalize_inputs)"
