@@ -26,7 +26,7 @@ demo: $(VENV)/made
 	$(BIN)/bdl run configs/lesson04_batch_norm.yaml
 
 test: $(VENV)/made-test
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 test-all: $(VENV)/made-test
 	$(BIN)/python -m pytest

@@ -25,6 +25,7 @@ from betterdl_cli.errors import (
 COMMANDS = {
     "run": "train a config and compare its arms",
     "compare": "compare two arms, experiments or histories",
+    "power": "how many seeds an effect of a given size needs",
     "validate": "check configs without training",
     "list": "techniques, datasets and models, with their cards",
     "show": "a config with its defaults, or a stored experiment",

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from betterdl_cli.config.experiment import Experiment, Recipe, Use
-from betterdl_cli.config.reading import CONTROL
+from betterdl_cli.config.experiment import CONTROL, Experiment, Recipe, Use
 from betterdl_cli.datasets.base import DATASETS
 from betterdl_cli.errors import ConfigError, Fault, Path, nearest
 from betterdl_cli.models.base import MODELS
@@ -39,15 +38,20 @@ def expand(experiment: Experiment) -> tuple[Arm, ...]:
     faults.extend(untrainable(control))
     known = {fault.message for fault in faults}
     arms = [Arm(id=CONTROL, area="", techniques=(), reference=None, spec=control)]
+    specs = {CONTROL: control}
     first: dict[str, str] = {}  # digest of a spec -> the first arm that has it
     for recipe in experiment.recipes:
-        spec = _apply(control, recipe.uses, recipe.path, faults)
-        if spec is None:
+        plain = control.model_copy(update={"seed_stream": recipe.seed_stream})
+        spec = _apply(plain, recipe.uses, recipe.path, faults)
+        reference = specs.get(recipe.reference)
+        if spec is None or reference is None:  # the fault of the reference says enough
             continue
-        changed = differences(control, spec)
+        specs[recipe.id] = spec
+        changed = differences(reference, spec)
         twin = first.setdefault(spec.digest, recipe.id)
         if not changed:
-            faults.append(Fault(f"'{recipe.id}' changes nothing: the control is already like that", recipe.path))
+            who = "the control" if recipe.reference == CONTROL else f"'{recipe.reference}'"
+            faults.append(Fault(f"'{recipe.id}' changes nothing: {who} is already like that", recipe.path))
         elif twin != recipe.id:
             faults.append(Fault(f"expected different arms, found '{recipe.id}' the same as '{twin}'", recipe.path))
         faults.extend(fault for fault in untrainable(spec, recipe.path) if fault.message not in known)
@@ -64,7 +68,7 @@ def _arm(recipe: Recipe, spec: ArmSpec, changed: tuple[Difference, ...]) -> Arm:
         id=recipe.id,
         area=" + ".join(area for area in AREAS if area in areas),
         techniques=recipe.uses,
-        reference=CONTROL,
+        reference=recipe.reference,
         spec=spec,
         differences=changed,
     )

@@ -18,6 +18,11 @@ def derive(*purpose: str | int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+def in_stream(run_seed: int, stream: str) -> int:
+    """The seed of a run in a stream of its own; the run seed itself without one."""
+    return derive("stream", stream, run_seed) if stream else run_seed
+
+
 def layer_seed(run_seed: int, layer: str, purpose: str) -> int:
     """Seed for one random part of a layer (``purpose``: 'kernel_initializer', 'seed' of a Dropout ...)."""
     return derive("layer", run_seed, layer, purpose)

@@ -119,12 +119,16 @@ class TrainingSpec(Frozen):
 
 
 class ArmSpec(Frozen):
-    """One training recipe. ``controllers`` act on metrics during training (early stopping, reduce on plateau)."""
+    """One training recipe. ``controllers`` act on metrics during training (early stopping, reduce on plateau).
+
+    With a ``seed_stream``, everything random but the split comes from other seeds than in the arms without.
+    """
 
     data: DataSpec
     layers: tuple[LayerSpec, ...]
     training: TrainingSpec
     controllers: tuple[dict[str, Json], ...] = ()
+    seed_stream: str = ""
 
     # ---- looking ----
 
@@ -134,6 +138,8 @@ class ArmSpec(Frozen):
 
     def to_json(self) -> dict[str, Json]:
         plain: dict[str, Json] = json.loads(self.model_dump_json())
+        if not self.seed_stream:
+            del plain["seed_stream"]
         return plain
 
     @classmethod
@@ -248,6 +254,8 @@ def _places(spec: ArmSpec, shared_layers: set[str]) -> Iterator[tuple[str, Json]
     for controller in plain["controllers"]:
         kind = controller.pop("kind")
         yield f"controllers.{kind}", controller
+    if spec.seed_stream:
+        yield "seeds", f"those of a stream of its own ({spec.seed_stream})"
 
 
 def canonical_digest(plain: Json) -> str:

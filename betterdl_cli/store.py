@@ -17,7 +17,7 @@ from pydantic import Field, StrictInt, ValidationError
 
 from betterdl_cli import files
 from betterdl_cli.config import yaml12
-from betterdl_cli.config.experiment import Experiment
+from betterdl_cli.config.experiment import AUTO, Experiment, Judging
 from betterdl_cli.errors import BdlError, UsageError, printable, shortened
 from betterdl_cli.expand import Arm
 from betterdl_cli.history import History
@@ -57,6 +57,7 @@ class Plan(Frozen):
     smoke: bool
     validation_is_test: bool
     engine: EngineChoice | None = None
+    judging: Judging = Judging()
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.id == name)
@@ -133,6 +134,7 @@ class ExperimentDirectory:
             smoke=experiment.smoke,
             validation_is_test=experiment.data.split.validation == "test",
             engine=engine,
+            judging=experiment.judging,
         )
 
     def _refuse_another(self, experiment: Experiment, arms: Sequence[Arm], before: Plan) -> None:
@@ -178,7 +180,10 @@ class ExperimentDirectory:
     def write_plan(self, plan: Plan, experiment: Experiment) -> None:
         """Create the directory's own files, or bring them up to date."""
         files.write_json(self.path / PLAN, _plan_to_json(plan))
-        files.write_text(self.path / EXPERIMENT, yaml12.dump({**experiment.resolved, "seeds": list(plan.seeds)}))
+        files.write_text(
+            self.path / EXPERIMENT,
+            yaml12.dump({**experiment.resolved, "seeds": AUTO if plan.judging.adaptive else list(plan.seeds)}),
+        )
         for arm in plan.arms:
             files.write_json(self.arm_path(arm.id) / SPEC, {"schema": "bdl.spec/1", **arm.spec.to_json()})
 

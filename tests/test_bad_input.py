@@ -13,7 +13,7 @@ Write = Callable[..., pathlib.Path]
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghi"))
 NAME = "expected a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or a digit"
-COMMANDS = "run, compare, validate, list, show, ls, rm, completion"
+COMMANDS = "run, compare, power, validate, list, show, ls, rm, completion"
 TECHNIQUES = (
     "expected the name of a technique (batch_norm, batch_size, dropout, early_stopping, gaussian_noise, l1, l1_l2, l2, "
     "lr_schedule, normalize_inputs)"
@@ -118,7 +118,7 @@ def test_alias_bomb(here: pathlib.Path) -> None:
         ("seeds: 3", "seeds: 0", "7:8: seeds: expected at least one seed, found none"),
         ("seeds: 3", "seeds: []", "7:8: seeds: expected at least one seed, found none"),
         ("seeds: 3", "sedes: 3", "7:1: sedes: unknown key; expected one of: name, data, model, training, base, "
-         "techniques, arms, seeds, metric, store (did you mean 'seeds'?)"),
+         "techniques, arms, seeds, design, aa, metric, equivalence_margin, alpha, store (did you mean 'seeds'?)"),
         ("dropout:", "droput:", f"6:3: techniques.droput: {TECHNIQUES}, found 'droput' (did you mean 'dropout'?)"),
         ("dropout:", "batchnorm:",
          f"6:3: techniques.batchnorm: {TECHNIQUES}, found 'batchnorm' (did you mean 'batch_norm'?)"),
@@ -217,7 +217,7 @@ def test_five_thousand_nested_brackets_in_an_override(write: Write) -> None:
 def test_two_faulty_overrides_at_once(write: Write) -> None:
     assert refusal("run", write(), "foo=1", "seeds=0") == (
         "override 'foo=1': foo: unknown path: the config has name, data, model, training, base, techniques, arms, "
-        "seeds, metric, store; found 'foo'\n"
+        "seeds, design, aa, metric, equivalence_margin, alpha, store; found 'foo'\n"
         "override 'seeds=0': seeds: expected at least one seed, found none"
     )
 

@@ -331,3 +331,37 @@ def test_batch_normalisation_of_images_with_one_row_per_batch_is_allowed(plain: 
 def test_batch_normalisation_with_two_rows_per_batch_is_allowed(plain: dict[str, Any]) -> None:
     plain["training"]["batch_size"] = 2
     assert "batch_norm" in arms_of(plain, techniques={"batch_norm": {}})
+
+
+# ---- designs ----
+
+
+def test_an_arm_left_out_of_all_differs_from_the_arm_with_all(plain: dict[str, Any]) -> None:
+    arms = arms_of(plain, techniques={"dropout": {}, "batch_norm": {}}, design="leave-one-out")
+    assert [(arm.id, arm.reference) for arm in arms.values()] == [
+        ("control", None),
+        ("full", "control"),
+        ("without-dropout", "full"),
+        ("without-batch_norm", "full"),
+    ]
+    assert [str(difference)[:1] for difference in arms["without-dropout"].differences] == ["-"]
+    assert all(str(difference).startswith("+") for difference in arms["full"].differences)
+
+
+def test_a_technique_that_changes_nothing_is_told_against_its_reference(plain: dict[str, Any]) -> None:
+    techniques = {"batch_size": {"size": plain["training"]["batch_size"]}, "dropout": {}}
+    found = faults_of(plain, techniques=techniques, design="leave-one-out")
+    assert found == ["techniques.batch_size: 'without-batch_size' changes nothing: 'full' is already like that"]
+
+
+def test_where_all_together_do_not_apply_the_fault_is_told_once(plain: dict[str, Any]) -> None:
+    training = {**plain["training"], "optimizer": {"kind": "sgd", "learning_rate": COSINE}}
+    techniques = {"lr_schedule": PLATEAU, "dropout": {}, "l2": {}}
+    found = faults_of(plain, training=training, techniques=techniques, design="leave-one-out")
+    assert all("learning-rate schedule" in fault for fault in found)
+
+
+def test_the_a_a_arm_differs_from_the_control_by_its_seeds_alone(plain: dict[str, Any]) -> None:
+    arm = arms_of(plain, aa=True)["control-aa"]
+    assert [str(difference) for difference in arm.differences] == ["+ seeds: those of a stream of its own (control-aa)"]
+    assert (arm.area, arm.techniques, arm.reference, arm.spec.seed_stream) == ("", (), "control", "control-aa")

@@ -19,6 +19,12 @@ def test_seeds_of_stored_runs_stay_what_they_are() -> None:
     assert seeds.epoch_order(0, 0, 8).tolist() == [2, 0, 6, 3, 1, 7, 4, 5]
 
 
+def test_a_stream_has_seeds_of_its_own_and_none_keeps_the_run_seed() -> None:
+    assert seeds.in_stream(3, "") == 3
+    assert seeds.in_stream(3, "control-aa") == seeds.derive("stream", "control-aa", 3)
+    assert len({seeds.in_stream(seed, stream) for seed in range(50) for stream in ("", "a", "b")}) == 150
+
+
 def test_seeds_fit_into_31_bits() -> None:
     found = [seeds.derive("x", number) for number in range(200)]
     assert all(0 <= seed < 2**31 for seed in found)

@@ -105,6 +105,14 @@ def test_arm_survives_json() -> None:
     assert ArmSpec.from_json(ARM.to_json()) == ARM
 
 
+def test_a_seed_stream_is_written_only_where_there_is_one() -> None:
+    assert "seed_stream" not in ARM.to_json()  # so that the digests of stored runs stay what they are
+    other = ARM.model_copy(update={"seed_stream": "control-aa"})
+    assert other.to_json()["seed_stream"] == "control-aa"
+    assert ArmSpec.from_json(other.to_json()) == other
+    assert other.digest != ARM.digest
+
+
 def test_canonical_digest_is_sha256_of_sorted_json_without_spaces() -> None:
     expected = hashlib.sha256(b'{"a":[1,2.5,null],"b":"x"}').hexdigest()
     assert canonical_digest({"b": "x", "a": [1, 2.5, None]}) == expected

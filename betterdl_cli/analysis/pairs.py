@@ -7,13 +7,24 @@ from dataclasses import dataclass
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.comparison import confounding, have_equal_histories, paired_difference, pairing
+from betterdl_cli.analysis.evidence import Compared, document, evidence_of
 from betterdl_cli.analysis.summary import by_seed, difference_summary, notes, spread_of
+from betterdl_cli.analysis.verdict import Evidence
+from betterdl_cli.config.experiment import Judging
 from betterdl_cli.errors import UsageError, nearest
 from betterdl_cli.record import COMPARABLE
 from betterdl_cli.spec import Json, show
 from betterdl_cli.tasks import higher_is_better
 
 SCHEMA = "bdl.compare/1"
+NOT_JUDGED: dict[str, Json] = {  # a history file is one run of an unknown seed
+    **dict.fromkeys((
+        "verdict", "sentence", "aa", "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha",
+        "equivalence_margin", "at_least_margin", "detectable_effect", "seeds_needed", "failures", "unseen_failure_rate",
+    )),
+    "unpaired": {"baseline": [], "candidate": []},
+    "secondary": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,21 +108,37 @@ def refuse_confounded(pairs: Sequence[Pair]) -> None:
         raise UsageError("\n".join(said))
 
 
-def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: bool) -> Mapping[str, Json]:
-    """``bdl.compare/1``; its keys are documented in docs/files.md."""
+def judge_pairs(pairs: Sequence[Pair], metric: str, judging: Judging) -> tuple[list[Compared], dict[str, Evidence]]:
+    """The pairs under the names to call them, and the evidence of those between stored runs."""
+    compared = [Compared(pair.names[1], pair.names[0], pair.baseline, pair.candidate) for pair in pairs]
+    runs = [one for one in compared if not (one.baseline.is_file or one.candidate.is_file)]
+    return compared, evidence_of(runs, metric, judging)
+
+
+def comparison_document(
+    pairs: Sequence[Pair], metric: str, validation_is_test: bool, judging: Judging
+) -> Mapping[str, Json]:
+    """``bdl.compare/1``; its keys are documented in docs/files.md. History files are described and not judged."""
     comparisons = []
-    for pair in pairs:
+    compared, judged = judge_pairs(pairs, metric, judging)
+    direction = "higher is better" if higher_is_better(metric) else "lower is better"
+    for pair, one in zip(pairs, compared, strict=True):
         found = confounding(pair.baseline, pair.candidate)
         difference = difference_summary(
             paired_difference(pair.baseline, pair.candidate, metric),
             pairing(pair.baseline, pair.candidate),
             higher_is_better(metric),
+            judged.get(one.name),
         )
         baseline, candidate = pair.names
         comparisons.append(
             {
+                "schema": SCHEMA,
+                "metric": metric,
+                "direction": direction,
                 "baseline": baseline,
                 "candidate": candidate,
+                **(document(judged[one.name], one, metric) if one.name in judged else NOT_JUDGED),
                 "spec_differences": None if found is None else [str(item) for item in found.all],
                 "confounded": None if found is None else found.factors > 1,
                 **{("mean_difference" if key == "mean" else key): value for key, value in difference.items()},
@@ -128,13 +155,13 @@ def comparison_document(pairs: Sequence[Pair], metric: str, validation_is_test: 
     bare = any(data.is_file for data in arms.values())
     counts = [] if bare else [row["n_pairs"] for row in comparisons]
     said = _same(pairs) + notes(arms, counts, validation_is_test=validation_is_test)
-    said += [sentence for pair in pairs for sentence in _trained_differently(pair)]
+    said += [sentence for pair in pairs for sentence in [*_other_rows(pair), *_trained_differently(pair)]]
     if bare:
         said.append("A history file is one run, and no evidence: another seed can turn the difference round.")
     return {
         "schema": SCHEMA,
         "metric": metric,
-        "direction": "higher is better" if higher_is_better(metric) else "lower is better",
+        "direction": direction,
         "comparisons": comparisons,
         "notes": list(dict.fromkeys(said)),
         "pictures": [],
@@ -167,6 +194,16 @@ def _same(pairs: Sequence[Pair]) -> list[str]:
         if pair.names[0] not in itself and have_equal_histories(pair.baseline, pair.candidate):
             said.append(f"{' and '.join(pair.names)} have the same history, number for number.")
     return said
+
+
+def _other_rows(pair: Pair) -> list[str]:
+    shared = pairing(pair.baseline, pair.candidate)
+    if not shared.pairs or shared.split:
+        return []
+    return [
+        f"NOT THE SAME ROWS: {' and '.join(pair.names)} were trained or scored on other data or another split. Their "
+        "differences mix that with what the arms differ by."
+    ]
 
 
 def _trained_differently(pair: Pair) -> list[str]:

@@ -44,6 +44,16 @@ def t_quantile(probability: float, degrees_of_freedom: float) -> float:
     return math.copysign(_tail_quantile(tail, degrees_of_freedom), probability - 0.5)
 
 
+def t_tails(t: ArrayLike, degrees_of_freedom: float) -> Series:
+    """The probability beyond each ``t``, of the shape of ``t``: 1 − :func:`t_cdf`, exact far out too."""
+    values = np.asarray(t, dtype=np.float64)
+    tails = [
+        1.0 - t_cdf(value, degrees_of_freedom) if value < 0 else t_cdf(-value, degrees_of_freedom)
+        for value in values.ravel().tolist()
+    ]
+    return np.array(tails, dtype=np.float64).reshape(values.shape)
+
+
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Series, Series, Series]:
     """The mean over axis 0 with its t interval: ``(mean, low, high)``, each of shape ``values.shape[1:]``.
 

@@ -16,6 +16,9 @@ from betterdl_cli.analysis.comparison import (
     paired_difference,
     pairing,
 )
+from betterdl_cli.analysis.evidence import Compared, document, evidence_of, main_effects
+from betterdl_cli.analysis.verdict import Evidence
+from betterdl_cli.config.experiment import LOOKS
 from betterdl_cli.spec import Json
 from betterdl_cli.store import ExperimentDirectory, Plan
 from betterdl_cli.tasks import higher_is_better
@@ -36,13 +39,24 @@ def experiment_arms(directory: ExperimentDirectory, plan: Plan) -> dict[str, Arm
     return arms
 
 
+def compared_arms(arms: Mapping[str, ArmData], plan: Plan) -> dict[str, Compared]:
+    """Every arm with its reference."""
+    return {
+        arm.id: Compared(arm.id, arm.reference, arms[arm.reference], arms[arm.id]) for arm in plan.arms if arm.reference
+    }
+
+
 def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
     """The summary document of a stored experiment."""
     arms = experiment_arms(directory, plan)
+    pairs = compared_arms(arms, plan)
+    found = evidence_of(list(pairs.values()), plan.metric, plan.judging)
     rows = []
     for arm in plan.arms:
-        reference = arms[arm.reference] if arm.reference else None
-        rows.append(arm_summary(arms[arm.id], plan.metric, reference))
+        pair = pairs.get(arm.id)
+        judged = document(found[arm.id], pair, plan.metric) if pair else None
+        row = arm_summary(arms[arm.id], plan.metric, pair.baseline if pair else None, found.get(arm.id))
+        rows.append({**row, "evidence": judged})
     return {
         "schema": SCHEMA,
         "experiment": plan.name,
@@ -55,13 +69,19 @@ def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
         "seeds": list(plan.seeds),
         "environment": _environment(arms),
         "engine": plan.engine.model_dump() if plan.engine else None,
+        "design": plan.judging.design,
         "arms": rows,
-        "notes": _engine_notes(plan) + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
+        "main_effects": main_effects(arms, plan.metric, plan.judging) if plan.judging.design == "factorial" else None,
+        "notes": _engine_notes(plan)
+        + _looks(plan)
+        + notes(arms, _pairs(rows), validation_is_test=plan.validation_is_test),
         "pictures": [],
     }
 
 
-def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[str, Json]:
+def arm_summary(
+    data: ArmData, metric: str, reference: ArmData | None, evidence: Evidence | None = None
+) -> dict[str, Json]:
     """One arm; ``metric`` is the primary one (``test_accuracy``)."""
     completed = [record for record in data.records.values() if record.status == "completed"]
     trained = [record for record in data.records.values() if record.finished]
@@ -89,24 +109,30 @@ def arm_summary(data: ArmData, metric: str, reference: ArmData | None) -> dict[s
         "seconds": spread_of({record.seed: record.seconds for record in trained}),
         "parameters": trained[0].parameters if trained else None,
         "difference": difference_summary(
-            paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric)
+            paired_difference(reference, data, metric), pairing(reference, data), higher_is_better(metric), evidence
         )
         if reference
         else None,
     }
 
 
-def difference_summary(difference: PairedDifference, shared: Pairing, higher: bool) -> dict[str, Json]:
-    """A paired difference as plain data; ``won`` counts the pairs in which the candidate was better."""
-    won = sum((value > 0) == higher for value in difference.values.values() if value != 0)
+def difference_summary(
+    difference: PairedDifference, shared: Pairing, higher: bool, evidence: Evidence | None = None
+) -> dict[str, Json]:
+    """A paired difference as plain data; ``wins`` counts the pairs in which the candidate was better.
+
+    The interval is that of the evidence, where there is one: it knows of splits drawn anew.
+    """
+    interval = evidence.ci95 if evidence else difference.interval
+    wins = sum((value > 0) == higher for value in difference.values.values() if value != 0)
     return {
         "metric": difference.metric,
         "n_pairs": len(difference.values),
         "values": by_seed(difference.values),
         **(spread_of(difference.values) or {"mean": None, "sd": None, "min": None, "max": None}),
-        "ci95": list(difference.interval) if difference.interval else None,
-        "won": won,
-        "tied": sum(value == 0 for value in difference.values.values()),
+        "ci95": list(interval) if interval else None,
+        "wins": wins,
+        "ties": sum(value == 0 for value in difference.values.values()),
         "smallest_p": difference.smallest_p,
         "paired": {
             "pairs": shared.pairs,
@@ -162,6 +188,17 @@ def _environment(arms: Mapping[str, ArmData]) -> dict[str, Any]:
     if not seen:
         return {}
     return seen[0] if len(seen) == 1 else {**seen[0], "mixed": seen}
+
+
+def _looks(plan: Plan) -> list[str]:
+    if not plan.judging.adaptive:
+        return []
+    looks = ", ".join(str(look) for look in LOOKS if look <= len(plan.seeds))
+    return [
+        f"Seeds were added until all was decided, or {LOOKS[-1]}: it took {len(plan.seeds)}. Looked after {looks} "
+        f"pairs, with an alpha of {plan.judging.alpha_now:.2g} each, so that all looks together keep to "
+        f"{plan.judging.alpha:g}."
+    ]
 
 
 def _engine_notes(plan: Plan) -> list[str]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pathlib
 import re
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from betterdl_cli.errors import UsageError
+from betterdl_cli.errors import EXIT_GATE, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from betterdl_cli.analysis.pairs import Pair
     from betterdl_cli.analysis.sources import Source
+    from betterdl_cli.config.experiment import Judging
     from betterdl_cli.report.pictures import Pictures
+    from betterdl_cli.store import Plan
 
 
 @click.command(name="compare", short_help="compare two arms, experiments or histories")
@@ -28,6 +34,14 @@ if TYPE_CHECKING:
               help="Folder for the pictures (default: compare-A-vs-B in the folder of the runs).")  # fmt: skip
 @click.option("--pictures/--no-pictures", "with_pictures", default=True, show_default=True)
 @click.option("--allow-confounded", is_flag=True, help="Compare arms that differ by more than one thing.")
+@click.option("--equivalence-margin", "margin", type=click.FloatRange(0, min_open=True), metavar="NUMBER",
+              help="The smallest difference that matters (default: as in the experiment).")  # fmt: skip
+@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), metavar="NUMBER",
+              help="Accepted share of wrong claims (default: as in the experiment).")  # fmt: skip
+@click.option("--fail-if", "gate", type=click.Choice(["worse", "not-better", "different"]),
+              help="Exit with 3 when any candidate hurts; does anything but help; helps or hurts. Provisional "
+                   "verdicts are neither; A/A arms do not count.")  # fmt: skip
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a table for a pull request.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(
     a: str,
@@ -37,6 +51,10 @@ def command(
     output: pathlib.Path | None,
     with_pictures: bool,
     allow_confounded: bool,
+    margin: float | None,
+    alpha: float | None,
+    gate: str | None,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
     """Compare the baseline A with the candidate B; differences are B − A.
@@ -47,30 +65,67 @@ def command(
     from betterdl_cli.analysis.pairs import common_metric, comparison_document, refuse_confounded
     from betterdl_cli.analysis.sources import resolve
 
+    if as_json and as_markdown:
+        raise UsageError("expected one of --json and --markdown, found both")
     sources = [resolve(word, root) for word in (a, b) if word is not None]
     pairs = _pairs(sources)
     if not allow_confounded:
         refuse_confounded(pairs)
     plans = [source.plan for source in sources if source.plan]
-    document = dict(
-        comparison_document(
-            pairs,
-            common_metric(pairs, metric, plans[0].metric if plans else None),
-            any(plan.validation_is_test for plan in plans),
-        )
-    )
+    chosen = common_metric(pairs, metric, plans[0].metric if plans else None)
+    judging = _judging(plans, chosen, margin, alpha)
+    document = dict(comparison_document(pairs, chosen, any(plan.validation_is_test for plan in plans), judging))
     if with_pictures:
         folder = output or root / ("compare-" + "-vs-".join(_slug(source.label) for source in sources))
-        pictures = _draw(folder, pairs, sources, document["metric"])
+        pictures = _draw(folder, pairs, sources, chosen, judging)
         document["pictures"] = [str(folder / name) for name in pictures.files]
         document["notes"] = [*document["notes"], *pictures.left_out]
     if as_json:
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    elif as_markdown:
+        from betterdl_cli.report.comparison import markdown
+
+        click.echo(markdown(document))
     else:
         from betterdl_cli.report.comparison import print_comparison
         from betterdl_cli.report.table import console
 
         print_comparison(console(), document)
+    if gate and (caught := _caught(document["comparisons"], gate)):
+        click.echo(f"bdl: --fail-if {gate}: {'; '.join(caught)}", err=True)
+        sys.exit(EXIT_GATE)
+
+
+def _judging(plans: list[Plan], metric: str, margin: float | None, alpha: float | None) -> Judging:
+    """As asked for; else as the experiment says, where it speaks of the same metric; else the usual."""
+    from betterdl_cli.config.experiment import Judging
+
+    for option, given in (("--equivalence-margin", margin), ("--alpha", alpha)):
+        if given is not None and not math.isfinite(given):  # click's ranges let nan pass
+            raise UsageError(f"{option}: expected a finite number, found {given}")
+    planned = plans[0].judging if plans else Judging()
+    usual = 0.01 if metric.endswith("accuracy") else None
+    if plans and plans[0].metric == metric:
+        usual = planned.equivalence_margin
+    return planned.model_copy(
+        update={"equivalence_margin": usual if margin is None else margin, "alpha": alpha or planned.alpha}
+    )
+
+
+def _caught(comparisons: list[dict[str, Any]], gate: str) -> list[str]:
+    """The candidates on which a gate closes; what was not judged, or only provisionally, is not better."""
+    from betterdl_cli.analysis.verdict import Verdict
+
+    closes: dict[str, Callable[[Verdict], bool]] = {
+        "worse": lambda verdict: verdict.hurts,
+        "not-better": lambda verdict: not verdict.helps,
+        "different": lambda verdict: verdict.helps or verdict.hurts,
+    }
+    return [
+        f"{row['candidate']}: {row['verdict'] or 'not judged'}"
+        for row in comparisons
+        if not row["aa"] and closes[gate](Verdict(row["verdict"] or Verdict.TOO_FEW))
+    ]
 
 
 def _pairs(sources: list[Source]) -> list[Pair]:
@@ -121,10 +176,12 @@ def _slug(label: str) -> str:
     return f"{plain or 'history'}-{digest}"
 
 
-def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str) -> Pictures:
+def _draw(folder: pathlib.Path, pairs: list[Pair], sources: list[Source], metric: str, judging: Judging) -> Pictures:
+    from betterdl_cli.analysis.pairs import judge_pairs
     from betterdl_cli.report.pictures import draw_pictures
 
     test = any(source.plan.validation_is_test for source in sources if source.plan)
-    named = [(pair.baseline, pair.candidate, _slug(pair.candidate.name)) for pair in pairs]
+    compared, evidence = judge_pairs(pairs, metric, judging)
+    named = [(one, _slug(one.candidate.name)) for one in compared]
     title = " and ".join(source.label for source in sources)
-    return draw_pictures(folder, named, title, metric, validation_is_test=test)
+    return draw_pictures(folder, named, title, metric, evidence, validation_is_test=test)

@@ -94,7 +94,7 @@ def _broken_pipes_as_exceptions() -> Iterator[None]:
 
 def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: Any, quiet: bool) -> dict[str, Any]:
     from betterdl_cli.report.progress import Progress
-    from betterdl_cli.report.write import write_report
+    from betterdl_cli.report.write import more_seeds, write_report
     from betterdl_cli.training.conduct import conduct, missing_runs
 
     plan = directory.plan_for(loaded.experiment, loaded.arms)
@@ -104,6 +104,10 @@ def _train_and_report(loaded: Loaded, directory: ExperimentDirectory, options: A
     try:
         with Progress(plan.metric, quiet=quiet) as progress:
             plan = conduct(directory, loaded.experiment, plan, options, progress, lambda: _check_data(loaded))
+            while more := more_seeds(directory, plan):
+                experiment = loaded.experiment.model_copy(update={"seeds": more})
+                plan = directory.plan_for(experiment, loaded.arms)
+                plan = conduct(directory, experiment, plan, options, progress, lambda: None)
         return write_report(directory, plan)
     except KeyboardInterrupt:
         total = len(plan.seeds) * len(plan.arms)

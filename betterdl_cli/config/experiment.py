@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,12 @@ from pydantic_core import PydanticCustomError
 from betterdl_cli.parameters import found
 from betterdl_cli.spec import DataSpec, Frozen, Json, TrainingSpec, canonical_digest
 
+CONTROL = "control"
 MAX_SEEDS = 10_000
+AUTO = "auto"
+# With ``seeds: auto``: after how many pairs the evidence is looked at, and with which share of alpha each time, so that
+# all looks together claim wrongly no more often than alpha says (benchmarks/calibration.py).
+LOOKS, LOOK_SHARE = (8, 12, 20, 30), 0.316
 MAX_SEED = 2**31 - 1
 SEED_RANGE = re.compile(r"([0-9]{1,40})\s*(?:\.\.|-)\s*([0-9]{1,40})")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -67,7 +72,9 @@ def _seed_list(value: Any) -> Sequence[Any]:
     if isinstance(value, list):
         _at_most(len(value))
         return value
-    expected = "a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)"
+    if value == AUTO:
+        return range(LOOKS[0])
+    expected = "a number of seeds (10), a list ([3, 5, 8]), a range with both ends (10..19) or auto"
     raise _seeds_error(f"expected {expected}, found {found(value)}")
 
 
@@ -104,7 +111,11 @@ class Header(Frozen):
     techniques: Any = {}
     arms: Any = {}
     seeds: Annotated[tuple[int, ...], BeforeValidator(checked_seeds)] = tuple(range(10))
+    design: Literal["one-at-a-time", "leave-one-out", "factorial"] = "one-at-a-time"
+    aa: StrictBool = False
     metric: StrictStr | None = None
+    equivalence_margin: float | None = Field(default=None, gt=0)
+    alpha: float = Field(default=0.05, gt=0, le=0.5)
     store: Store = Store()
 
 
@@ -116,11 +127,35 @@ class Use(Frozen):
 
 
 class Recipe(Frozen):
-    """One arm to be: its id, the techniques on top of the base, and the place in the config that asks for it."""
+    """One arm to be: its id, the techniques on top of the base, and the place in the config that asks for it.
+
+    ``reference`` is the arm it is held against; a ``seed_stream`` gives it seeds of its own.
+    """
 
     id: str
     uses: tuple[Use, ...]
     path: tuple[str | int, ...] = ()
+    reference: str = CONTROL
+    seed_stream: str = ""
+
+
+class Judging(Frozen):
+    """How the evidence is judged, chosen before the training.
+
+    ``equivalence_margin``: the smallest difference that matters, in units of the primary metric; None: no such claim.
+    ``alpha``: share of wrong claims that is accepted. ``design`` as in the config; ``adaptive``: seeds are added until
+    the evidence decides.
+    """
+
+    equivalence_margin: float | None = 0.01
+    alpha: float = 0.05
+    design: Literal["one-at-a-time", "leave-one-out", "factorial"] = "one-at-a-time"
+    adaptive: bool = False
+
+    @property
+    def alpha_now(self) -> float:
+        """What one look may spend."""
+        return self.alpha * LOOK_SHARE if self.adaptive else self.alpha
 
 
 class Experiment(Frozen):
@@ -134,14 +169,21 @@ class Experiment(Frozen):
     recipes: tuple[Recipe, ...]
     seeds: tuple[int, ...]
     metric: str
+    judging: Judging
     store: Store
     resolved: dict[str, Json]
     smoke: bool = False
 
     @property
     def id(self) -> str:
-        """Short hash of what is trained: not of name, seeds or what is stored."""
-        trained = {key: value for key, value in self.resolved.items() if key not in {"name", "seeds", "store"}}
+        """Short hash of what is trained: not of name, seeds, how it is judged or what is stored."""
+        apart = {"name", "seeds", "store", "equivalence_margin", "alpha"}
+        usual = {"design": "one-at-a-time", "aa": False}
+        trained = {
+            key: value
+            for key, value in self.resolved.items()
+            if key not in apart and (key not in usual or usual[key] != value)
+        }
         trained["base"] = _in_order(trained["base"])
         trained["arms"] = {arm: _in_order(uses) for arm, uses in trained["arms"].items()}
         return canonical_digest({**trained, "row_limit": self.data.row_limit})[:8]
@@ -163,6 +205,7 @@ class Experiment(Frozen):
                 "training": self.training.model_copy(update={"epochs": epochs}),
                 "data": self.data.model_copy(update={"row_limit": 64}),
                 "seeds": seeds,
+                "judging": self.judging.model_copy(update={"adaptive": False}),
                 "resolved": resolved,
                 "smoke": True,
             }

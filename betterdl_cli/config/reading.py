@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from betterdl_cli.config.experiment import Experiment, Header, Recipe, Use, name_fault
+from betterdl_cli.config.designs import designed
+from betterdl_cli.config.experiment import AUTO, CONTROL, Experiment, Header, Judging, Recipe, Use, name_fault
 from betterdl_cli.config.places import LEARNING_RATE, OPTIMIZER, Place, kinds_at
 from betterdl_cli.datasets.base import DATASETS
 from betterdl_cli.errors import ConfigError, Fault, Path, nearest, shortened
@@ -20,7 +21,6 @@ from betterdl_cli.spec import DataSpec, Json, SplitSpec, TrainingSpec, show
 from betterdl_cli.tasks import TASKS
 from betterdl_cli.techniques.base import TECHNIQUES, Technique
 
-CONTROL = "control"
 MAX_ARMS = 1000
 MAX_ARM_ID = 200  # characters: an id becomes part of file names
 
@@ -36,7 +36,9 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
     techniques, resolved_techniques = _techniques(plain.get("techniques", {}), faults)
     stacked = _stacked(plain.get("arms", {}), techniques, plain.get("techniques"), faults)
     metric = _metric(plain.get("metric"), plain.get("data"), data, faults)
-    recipes = (*(recipe for group in techniques.values() for recipe in group), *stacked)
+    recipes: tuple[Recipe, ...] = ()
+    if header is not None:
+        recipes = designed(header.design, techniques, stacked, aa=header.aa, faults=faults)
     _check_arm_ids(recipes, faults)
     if faults or header is None or data is None or model is None or training is None:
         raise ConfigError(faults)
@@ -50,6 +52,12 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
         recipes=recipes,
         seeds=header.seeds,
         metric=metric,
+        judging=Judging(
+            equivalence_margin=(margin := _margin(header.equivalence_margin, metric)),
+            alpha=header.alpha,
+            design=header.design,
+            adaptive=plain.get("seeds") == AUTO,
+        ),
         store=header.store,
         resolved={
             "name": header.name,
@@ -59,11 +67,20 @@ def read_experiment(plain: Mapping[str, Any]) -> Experiment:
             "base": {use.technique: use.parameters for use in base},
             "techniques": resolved_techniques,
             "arms": {recipe.id: {use.technique: use.parameters for use in recipe.uses} for recipe in stacked},
-            "seeds": list(header.seeds),
+            "design": header.design,
+            "aa": header.aa,
+            "seeds": AUTO if plain.get("seeds") == AUTO else list(header.seeds),
             "metric": metric,
+            "equivalence_margin": margin,
+            "alpha": header.alpha,
             "store": _plain(header.store),
         },
     )
+
+
+def _margin(given: float | None, metric: str) -> float | None:
+    """One percentage point of accuracy where the config says nothing; a loss has no natural unit."""
+    return given if given is not None or not metric.endswith("_accuracy") else 0.01
 
 
 def _plain(model: Any) -> dict[str, Json]:

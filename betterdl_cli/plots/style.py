@@ -98,13 +98,20 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def wrapped(notes: Sequence[str]) -> list[str]:
+def wrapped(notes: Sequence[str], width: int = CAPTION_WIDTH) -> list[str]:
     """Notes as the lines of a caption."""
-    return [line for note in notes for line in textwrap.wrap(note, CAPTION_WIDTH)]
+    return [line for note in notes for line in textwrap.wrap(note, width)]
 
 
 def lay_out(
-    title: str, keys: Mapping[str, Artist], caption: Sequence[str], *, panels: int, slim: bool
+    title: str,
+    keys: Mapping[str, Artist],
+    caption: Sequence[str],
+    *,
+    panels: int,
+    slim: bool,
+    panel_height: float | None = None,
+    edge: float = LEFT,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a title, a legend of two rows, panels and a caption, none covering another.
 
@@ -112,6 +119,8 @@ def lay_out(
     :param caption: lines below the panels
     :param panels: number of large panels, which share what is left of the height
     :param slim: one more panel of a fixed small height below them
+    :param panel_height: inches of every large panel; None: what a figure of the usual height leaves
+    :param edge: inches from the left, where title, legend and caption begin
     """
     heading = textwrap.wrap(short(title, 150), 72, max_lines=2, placeholder=" …") or [""]
     legend_top = 0.14 + 0.22 * len(heading)
@@ -119,6 +128,8 @@ def lay_out(
     gap, slim_height = 0.30, 0.52
     fixed = top + bottom + gap * (panels + slim) + slim_height * slim
     height = max(HEIGHT if panels > 1 else 4.6, fixed + 1.6 * panels)
+    if panel_height is not None:
+        height = fixed + panel_height * panels
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     left, above = LEFT / WIDTH, height - top
@@ -130,18 +141,18 @@ def lay_out(
     for upper in axes[:-1]:
         upper.tick_params(labelbottom=False)
     look: dict[str, Any] = {"parse_math": False, "linespacing": 1.3}
-    figure.text(left, 1 - 0.12 / height, "\n".join(heading), fontsize=11.5, weight="bold", va="top", **look)
-    figure.text(left, 0.09 / height, "\n".join(caption), fontsize=SMALL, color=FAINT, va="bottom", **look)
-    _add_legend(figure, keys, legend_top)
+    figure.text(edge / WIDTH, 1 - 0.12 / height, "\n".join(heading), fontsize=11.5, weight="bold", va="top", **look)
+    figure.text(edge / WIDTH, 0.09 / height, "\n".join(caption), fontsize=SMALL, color=FAINT, va="bottom", **look)
+    _add_legend(figure, keys, legend_top, edge)
     return figure, axes
 
 
-def _add_legend(figure: Figure, keys: Mapping[str, Artist], top: float) -> None:
+def _add_legend(figure: Figure, keys: Mapping[str, Artist], top: float, edge: float) -> None:
     legend = figure.legend(
         list(keys.values()),
         [" "] * len(keys),
         loc="upper left",
-        bbox_to_anchor=(LEFT / WIDTH, 1 - top / figure.get_figheight()),
+        bbox_to_anchor=(edge / WIDTH, 1 - top / figure.get_figheight()),
         ncols=(len(keys) + 1) // 2,
         frameon=False,
         borderaxespad=0.0,

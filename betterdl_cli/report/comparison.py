@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.report.table import mean_sd, metric_words, pair_sentence, signed
+from betterdl_cli.report.verdicts import verdict_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,9 +21,9 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
     title = Text(f"{metric} ({document['direction']})")
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, name in enumerate(("baseline", "candidate", "baseline score", "candidate score", "pairs",
-                                  "difference", "95 % t interval")):  # fmt: skip
+                                  "difference", "95 % t interval", "verdict")):  # fmt: skip
         table.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
-    for row in document["comparisons"]:
+    for row in ranked(document):
         interval = " to ".join(signed(end) for end in row["ci95"]) if row["ci95"] else "–"
         table.add_row(
             *(Text(row[side]) for side in ("baseline", "candidate")),
@@ -30,9 +31,10 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
             str(row["n_pairs"]),
             signed(row["mean_difference"]),
             interval,
+            verdict_words(row),
         )
     out.print(table)
-    for row in document["comparisons"]:
+    for row in ranked(document):
         for line in _words(row):
             out.print(Text(line))
     for note in document["notes"]:
@@ -66,7 +68,47 @@ def _words(row: Mapping[str, Any]) -> list[str]:
     if row["confounded"]:
         lines.append("CONFOUNDED: they differ by more than one thing, so the difference has no single cause.")
     if row["n_pairs"]:
-        lines.append(pair_sentence(candidate, baseline, {**row, "mean": row["mean_difference"]}))
+        lines += _evidence(row)
     else:
         lines.append(f"{candidate} − {baseline}: nothing was subtracted, because {row['no_pair']}.")
     return lines
+
+
+def _evidence(row: Mapping[str, Any]) -> list[str]:
+    baseline, candidate = row["baseline"], row["candidate"]
+    difference = {**row, "mean": row["mean_difference"]}
+    if row["verdict"] is None:
+        return [pair_sentence(candidate, baseline, difference)]
+    return verdict_lines(candidate, baseline, difference, row)
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The comparison for a pull request: ranked, with verdicts."""
+    lines = [
+        f"**{metric_words(document['metric'])}** ({document['direction']})",
+        "",
+        "| candidate | baseline | pairs | difference | 95 % interval | p (corrected) | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in ranked(document):
+        interval = " to ".join(signed(end) for end in row["ci95"]) if row["ci95"] else "–"
+        p = "–" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}"
+        cells = (row["candidate"], row["baseline"], str(row["n_pairs"]), signed(row["mean_difference"]), interval, p)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, verdict_words(row))) + " |")
+    sentences = [row["sentence"] for row in ranked(document) if row["sentence"]]
+    return "\n".join([*lines, "", *(f"* {text}" for text in [*sentences, *document["notes"]])])
+
+
+def verdict_words(row: Mapping[str, Any]) -> str:
+    """The verdict with the margin as a number."""
+    verdict: str = row["verdict"] or "–"
+    return verdict.replace("theta", f"{row['equivalence_margin']:g}") if "theta" in verdict else verdict
+
+
+def ranked(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The comparisons, best first; those without a pair last."""
+    sign = -1.0 if document["direction"] == "higher is better" else 1.0
+    rows: list[Mapping[str, Any]] = document["comparisons"]
+    unknown = [row for row in rows if row["mean_difference"] is None]
+    known = [row for row in rows if row["mean_difference"] is not None]
+    return [*sorted(known, key=lambda row: sign * row["mean_difference"]), *unknown]

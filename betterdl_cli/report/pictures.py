@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from betterdl_cli.analysis.arms import ArmData
 from betterdl_cli.analysis.comparison import paired_difference
+from betterdl_cli.analysis.evidence import Compared
 from betterdl_cli.analysis.histories import ArmHistories
+from betterdl_cli.analysis.sentence import sentence
+from betterdl_cli.analysis.verdict import Evidence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -21,15 +28,17 @@ class Pictures:
 
 def draw_pictures(
     folder: pathlib.Path,
-    pairs: Sequence[tuple[ArmData, ArmData, str]],
+    pairs: Sequence[tuple[Compared, str]],
     title: str,
     metric: str,
+    evidence: Mapping[str, Evidence],
     *,
     validation_is_test: bool,
 ) -> Pictures:
-    """``curves_<name>.png`` and ``difference_<name>.png`` for every (baseline, candidate, name).
+    """``curves_<name>.png`` and ``difference_<name>.png`` for every pair, called ``name``; ``effects.png`` of all.
 
     :param metric: of which the difference of the final scores is said where the histories do not show it
+    :param evidence: by the names of the pairs; those that were not judged are missing
     Raises :class:`betterdl_cli.files.WriteError`.
     """
     from betterdl_cli.analysis.curves import longest_pair, panel_metrics
@@ -38,7 +47,11 @@ def draw_pictures(
     from betterdl_cli.plots.style import save
 
     found = Pictures([], [])
-    for baseline, candidate, name in pairs:
+    if evidence:
+        save(_effects([pair for pair, _ in pairs], title, metric, evidence), folder / "effects.png")
+        found.files.append("effects.png")
+    for pair, name in pairs:
+        baseline, candidate = pair.baseline, pair.candidate
         control, treatment = _named(baseline, candidate)
         try:
             panel_metrics(control, treatment)
@@ -48,8 +61,10 @@ def draw_pictures(
         figures = {"curves": draw_curves(control, treatment, title=title, validation_is_test=validation_is_test)}
         if longest_pair(control, treatment):
             outcome = _outcome(baseline, candidate, metric)
+            judged = evidence.get(pair.name)
+            note = sentence(judged, pair.name, pair.reference, metric) if judged else ""
             figures["difference"] = draw_difference(
-                control, treatment, title=title, outcome=outcome, validation_is_test=validation_is_test
+                control, treatment, title=title, outcome=outcome, note=note, validation_is_test=validation_is_test
             )
         else:
             found.left_out.append(f"No picture of the differences of {name}: the two have no seed in common.")
@@ -57,6 +72,22 @@ def draw_pictures(
             save(figure, folder / f"{kind}_{name}.png")
             found.files.append(f"{kind}_{name}.png")
     return found
+
+
+def _effects(pairs: Sequence[Compared], title: str, metric: str, evidence: Mapping[str, Evidence]) -> Figure:
+    from betterdl_cli.plots.effects import Effect, draw_effects
+
+    judged = [pair for pair in pairs if pair.name in evidence]
+    effects = [
+        Effect(
+            pair.name,
+            pair.reference,
+            paired_difference(pair.baseline, pair.candidate, metric).values,
+            evidence[pair.name],
+        )
+        for pair in judged
+    ]
+    return draw_effects(effects, metric, title)
 
 
 def _outcome(baseline: ArmData, candidate: ArmData, metric: str) -> str:

@@ -36,6 +36,7 @@ class Progress:
         self._console = console(stderr=True)
         self._bar: Any = None
         self._task: Any = None
+        self._before = 0  # runs that ended in an earlier round
         self._lengths: dict[tuple[str, int], int] = {}  # epochs of every run, by arm and seed
         self._done: dict[tuple[str, int], int] = {}
         self.records: list[RunRecord] = []
@@ -71,13 +72,14 @@ class Progress:
         self._describe("compiling")
 
     def begin(self, todo: Sequence[tuple[int, Arm]]) -> None:
+        self._before, self._done = len(self.records), {}
         self._lengths = {(arm.id, seed): arm.spec.training.epochs for seed, arm in todo}
         if self._bar is not None:
             self._bar.reset(self._task, total=sum(self._lengths.values()))
 
     def unit_begins(self, unit: Unit) -> None:
         arm, seeds = unit
-        first = len(self.records) + 1
+        first = len(self.records) - self._before + 1
         which = f"run {first}" if len(seeds) == 1 else f"runs {first}–{first + len(seeds) - 1}"
         who = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds at once"
         self._describe(f"{which} of {len(self._lengths)}: {arm.id}, {who}")
@@ -91,7 +93,7 @@ class Progress:
         self.records.append(record)
         self._advance({run: self._lengths[run]})  # it may have stopped early: its share of the bar is done
         if not self._quiet:
-            line = f"[{len(self.records)}/{len(self._lengths)}] {run_line(record, self._metric)}"
+            line = f"[{len(self.records) - self._before}/{len(self._lengths)}] {run_line(record, self._metric)}"
             self._console.print(line, markup=False)
 
     def _describe(self, text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from betterdl_cli.config.experiment import CONTROL
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,7 +62,8 @@ def columns(summary: Summary) -> list[str]:
     names = ["arm", "area", "seeds", "train", "validation", "test"]
     if any(arm["best_epoch"] for arm in summary["arms"]):
         names.append("test at best epoch*")
-    return [*names, f"{part} − control's (range)", "epochs", "seconds"]
+    whose = "reference" if any(arm["reference"] not in (None, CONTROL) for arm in summary["arms"]) else CONTROL
+    return [*names, f"{part} − {whose}'s (range)", "epochs", "seconds"]
 
 
 def caption(summary: Summary) -> str:
@@ -121,11 +124,14 @@ def epochs_words(arm: Mapping[str, Any]) -> str:
 
 
 def sentences(summary: Summary) -> list[str]:
-    """What stands below the table: every paired difference by seed, then the notes."""
+    """What stands below the table: the verdict on every treatment with its pairs, then the notes."""
+    from betterdl_cli.report.verdicts import main_effect_lines, verdict_lines
+
     said = []
     for arm in summary["arms"]:
-        if arm["difference"] and arm["difference"]["n_pairs"]:
-            said.append(pair_sentence(arm["arm"], arm["reference"], arm["difference"]))
+        if arm["difference"]:
+            said += verdict_lines(arm["arm"], arm["reference"], arm["difference"], arm["evidence"])
+    said += main_effect_lines(summary["main_effects"] or {})
     if any(arm["best_epoch"] for arm in summary["arms"]):
         selected = next(arm["best_epoch"]["selected_on"] for arm in summary["arms"] if arm["best_epoch"])
         said.append(f"* weights of the epoch with the lowest {selected}: selected on validation.")
@@ -133,37 +139,10 @@ def sentences(summary: Summary) -> list[str]:
 
 
 def pair_sentence(candidate: str, baseline: str, difference: Mapping[str, Any]) -> str:
-    """The differences of the single pairs, their mean with its interval, and what the pairs share."""
-    n, values = difference["n_pairs"], list(difference["values"].items())
-    text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: "
-    if n == 1:
-        outcome = "better" if difference["won"] else "equal" if difference["tied"] else "worse"
-        seed = f" (seed {values[0][0]})" if values else ""
-        text += f"{signed(difference['mean'])}{seed}, {outcome}"
-    elif difference["tied"] == n:
-        text += f"0 in {_all(n)}"
-    else:
-        text += ", ".join(f"{signed(value)} (seed {seed})" for seed, value in values[:10])
-        text += f" and {len(values) - 10} more" if len(values) > 10 else ""
-        text += f"; mean {signed(difference['mean'])}, {_interval(difference)}; {_won(difference)}"
+    """The difference of two history files, which have no seed and are one pair."""
+    outcome = "better" if difference["wins"] else "equal" if difference["ties"] else "worse"
+    text = f"{candidate} − {baseline}, {metric_words(difference['metric'])}: {signed(difference['mean'])}, {outcome}"
     return f"{text}. Paired: {difference['paired']['in_words']}."
-
-
-def _interval(difference: Mapping[str, Any]) -> str:
-    if not difference["ci95"]:
-        return "no interval because all differences are equal"
-    low, high = difference["ci95"]
-    return f"95 % t interval {signed(low)} to {signed(high)}"
-
-
-def _won(difference: Mapping[str, Any]) -> str:
-    n, won, tied = (difference[key] for key in ("n_pairs", "won", "tied"))
-    text = "better in " + (_all(n) if won == n else f"{won or 'none'} of {n} pairs")
-    return f"{text}, equal in {tied}" if tied else text
-
-
-def _all(pairs: int) -> str:
-    return "both pairs" if pairs == 2 else f"all {pairs} pairs"
 
 
 def print_summary(out: Console, summary: Summary) -> None:
@@ -222,7 +201,8 @@ def markdown(summary: Summary, pictures: Sequence[str]) -> str:
         "",
     ]
     for sentence in sentences(summary):
-        lines += [sentence.replace("*", "\\*", 1) if sentence.startswith("*") else sentence, ""]
+        text = sentence.strip()  # four spaces in front would make a block of code
+        lines += [text.replace("*", "\\*", 1) if text.startswith("*") else text, ""]
     for arm in summary["arms"]:
         if arm["differences"]:
             lines += [f"## {arm['arm']}", ""]

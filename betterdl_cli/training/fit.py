@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from betterdl_cli.history import History
+from betterdl_cli.seeds import in_stream
 from betterdl_cli.spec import ArmSpec
 from betterdl_cli.training.build import build_model
 from betterdl_cli.training.controllers import (
@@ -39,15 +40,16 @@ def train(
     Raises :class:`betterdl_cli.training.data.SplitError`, and whatever Keras raises.
     """
     keras.utils.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed)  # for what takes no seed of its own; everything of ours does
+    own = in_stream(seed, spec.seed_stream)
+    keras.utils.set_random_seed(own)  # for what takes no seed of its own; everything of ours does
     parts = load_parts(spec.data, seed)
     jit = jit or keras.backend.backend() != "tensorflow"
-    model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes, jit=jit)
+    model = build_model(spec, own, parts.train.x.shape[1:], parts.task, parts.classes, jit=jit)
     before = Untrained.of(model, parts, spec)
     orders: list[str] = []
     best = KeepBestWeights(BEST_BY) if parts.validation else None
     started = time.perf_counter()
-    history = _fit(model, spec, seed, parts, orders, best, report)
+    history = _fit(model, spec, own, parts, orders, best, report)
     ending = Ending(
         history=history,
         orders=orders,

@@ -19,7 +19,7 @@ from keras import tree
 from numpy.typing import NDArray
 
 from betterdl_cli.history import History
-from betterdl_cli.seeds import epoch_order
+from betterdl_cli.seeds import epoch_order, in_stream
 from betterdl_cli.spec import ArmSpec, Json, canonical_digest
 from betterdl_cli.training.backends.base import Backend
 from betterdl_cli.training.build import build_model
@@ -51,13 +51,15 @@ class Group:
         """Build models and data; nothing is compiled yet. Raises what Keras and the data raise."""
         self.arm, self.spec, self.seeds, self.width = arm, spec, tuple(seeds), width
         padded = (*seeds, *([seeds[0]] * (width - len(seeds))))
-        self._padded = padded
+        self._streams = [in_stream(seed, spec.seed_stream) for seed in padded]
         keras.utils.clear_session(free_memory=False)
         models = []
         self._known: list[_Seed] = []
         for seed in padded:
             parts = self._known[0].parts if self._known and not spec.data.split.resplit else load_parts(spec.data, seed)
-            model = build_model(spec, seed, parts.train.x.shape[1:], parts.task, parts.classes)
+            model = build_model(
+                spec, in_stream(seed, spec.seed_stream), parts.train.x.shape[1:], parts.task, parts.classes
+            )
             self._known.append(_Seed(parts, Untrained.of(model, parts, spec)))
             models.append(model)
         self._model = models[0]
@@ -115,7 +117,7 @@ class Group:
         """Table rows of the next epochs, shape (buffer, width, train rows)."""
         layout = self.program.layout
         orders = np.zeros((layout.buffer, layout.width, layout.train_rows), np.int32)
-        for column, seed in enumerate(self._padded):
+        for column, seed in enumerate(self._streams):
             if column >= len(self.seeds):
                 orders[:count, column] = orders[:count, 0]
                 continue
@@ -150,7 +152,7 @@ class Group:
 
     def _order_digests(self, column: int, epochs: int) -> tuple[str, ...]:
         rows = self.program.layout.train_rows
-        orders = (epoch_order(self._padded[column], epoch, rows) for epoch in range(min(epochs, FINGERPRINTED_EPOCHS)))
+        orders = (epoch_order(self._streams[column], epoch, rows) for epoch in range(min(epochs, FINGERPRINTED_EPOCHS)))
         return tuple(hashlib.sha256(order.astype("<i4").tobytes()).hexdigest()[:16] for order in orders)
 
     def _load(self, trainable: list[Any], other: list[Any], column: int) -> None:

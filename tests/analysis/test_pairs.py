@@ -10,6 +10,7 @@ from stored import ENVIRONMENT, Stored, config_with
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.pairs import Pair, common_metric, comparison_document, refuse_confounded
 from betterdl_cli.analysis.summary import experiment_arms
+from betterdl_cli.config.experiment import Judging
 from betterdl_cli.errors import UsageError
 from betterdl_cli.history import History
 
@@ -33,7 +34,7 @@ def own_pair(stored: Stored) -> Pair:
 
 
 def document(*pairs: Pair, metric: str = "test_accuracy", validation_is_test: bool = False) -> Any:
-    found = comparison_document(pairs, metric, validation_is_test)
+    found = comparison_document(pairs, metric, validation_is_test, Judging())
     json.dumps(found, allow_nan=False)
     return found
 
@@ -145,7 +146,7 @@ def test_differences_are_candidate_minus_baseline(stored: Stored) -> None:
     (back,) = document(Pair(pair.candidate, pair.baseline))["comparisons"]
     assert there["mean_difference"] == pytest.approx(0.14 / 3)
     assert back["mean_difference"] == pytest.approx(-0.14 / 3)
-    assert (there["won"], back["won"]) == (2, 1)
+    assert (there["wins"], back["wins"]) == (2, 1)
     assert there["scores"] == {
         "control": {"0": 0.8, "1": 0.7, "2": 0.9},
         "dropout": {"0": 0.85, "1": 0.8, "2": 0.89},
@@ -160,9 +161,13 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     assert set(found) == {"schema", "metric", "direction", "comparisons", "notes", "pictures"}
     assert set(found["comparisons"][0]) == {
         "baseline", "candidate", "spec_differences", "confounded", "metric", "n_pairs", "values", "n",
-        "mean_difference", "sd", "min", "max", "ci95", "won", "tied", "smallest_p", "paired", "failed", "diverged",
-        "missing", "unreadable", "no_pair", "scores", "spreads",
+        "mean_difference", "sd", "min", "max", "ci95", "wins", "ties", "smallest_p", "paired", "failed", "diverged",
+        "missing", "unreadable", "no_pair", "scores", "spreads", "schema", "direction", "verdict", "sentence", "aa",
+        "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha", "equivalence_margin", "at_least_margin",
+        "detectable_effect", "seeds_needed", "failures", "unseen_failure_rate", "unpaired", "secondary",
     }  # fmt: skip
+    files = document(Pair(bare("h", loss=[0.5]), bare("i", loss=[0.4])), metric="loss")["comparisons"][0]
+    assert set(files) == set(found["comparisons"][0])
     assert (found["schema"], found["direction"]) == ("bdl.compare/1", "higher is better")
 
 
@@ -239,7 +244,7 @@ def test_a_comparison_without_pairs_does_not_silence_the_others(tmp_path: pathli
 def test_a_history_file_has_no_seed_in_the_document() -> None:
     (found,) = document(Pair(bare("h.csv", loss=[0.5]), bare("i.csv", loss=[0.25])), metric="loss")["comparisons"]
     assert (found["values"], found["scores"]) == ({}, {"h.csv": {}, "i.csv": {}})
-    assert (found["n_pairs"], found["n"], found["mean_difference"], found["won"]) == (1, 1, -0.25, 1)
+    assert (found["n_pairs"], found["n"], found["mean_difference"], found["wins"]) == (1, 1, -0.25, 1)
     assert found["spreads"]["i.csv"] == {"n": 1, "mean": 0.25, "sd": None, "min": 0.25, "max": 0.25}
 
 
@@ -250,7 +255,7 @@ def test_a_history_that_diverged_never_wins(last: float) -> None:
     found = document(Pair(before, after), metric="val_accuracy")
     (row,) = found["comparisons"]
     assert row["diverged"] == {"h.csv": [], "i.csv": [{"seed": None, "epoch": 2}]}
-    assert (row["n_pairs"], row["won"], row["mean_difference"]) == (0, 0, None)
+    assert (row["n_pairs"], row["wins"], row["mean_difference"]) == (0, 0, None)
     assert row["no_pair"] == "i.csv diverged"
     assert found["notes"][0] == "i.csv diverged at epoch 2: its last values are no scores."
 

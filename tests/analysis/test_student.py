@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from betterdl_cli.analysis.student import mean_interval, t_cdf, t_quantile
+from betterdl_cli.analysis.student import mean_interval, t_cdf, t_quantile, t_tails
 
 DEGREES = [*range(1, 31), 47, 99, 150, 199, 200]
 
@@ -98,3 +98,8 @@ def test_importing_the_analysis_of_curves_loads_nothing_heavier_than_numpy() -> 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "numpy" in loaded
     assert not {"scipy", "matplotlib", "keras", "tensorflow", "sklearn", "pydantic"} & set(loaded)
+
+
+def test_tails_agree_with_scipy_on_both_sides() -> None:
+    t = np.array([[-40.0, -1.0, 0.0], [0.5, 3.0, 60.0]])
+    assert t_tails(t, 7) == pytest.approx(stats.t.sf(t, 7), rel=1e-9)

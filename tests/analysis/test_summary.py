@@ -30,7 +30,7 @@ def test_the_numbers_of_an_experiment_by_hand(stored: Stored) -> None:
     )
     assert dropout["difference"]["mean"] == pytest.approx(0.14 / 3)
     assert dropout["difference"]["values"] == pytest.approx({"0": 0.05, "1": 0.10, "2": -0.01})
-    assert (dropout["difference"]["won"], dropout["difference"]["tied"], dropout["difference"]["n_pairs"]) == (2, 0, 3)
+    assert (dropout["difference"]["wins"], dropout["difference"]["ties"], dropout["difference"]["n_pairs"]) == (2, 0, 3)
     assert (dropout["difference"]["min"], dropout["difference"]["max"]) == pytest.approx((-0.01, 0.10))
     assert control["difference"] is None
     assert dropout["epochs"] == {"n": 3, "mean": 3.0, "sd": 0.0, "min": 3.0, "max": 3.0}
@@ -43,15 +43,15 @@ def test_the_documented_keys_are_there(stored: Stored) -> None:
     found = summary(stored)
     assert set(found) == {
         "schema", "experiment", "id", "directory", "smoke", "metric", "higher_is_better", "validation_is_test", "seeds",
-        "environment", "engine", "arms", "notes", "pictures",
+        "environment", "engine", "design", "arms", "main_effects", "notes", "pictures",
     }  # fmt: skip
     assert set(found["arms"][1]) == {
         "arm", "area", "reference", "differences", "seeds", "failed", "diverged", "missing", "unreadable", "scores",
         "best_epoch", "epochs",
-        "stopped_early", "seconds", "parameters", "difference",
+        "stopped_early", "seconds", "parameters", "difference", "evidence",
     }  # fmt: skip
     assert set(found["arms"][1]["difference"]) == {
-        "metric", "n_pairs", "values", "n", "mean", "sd", "min", "max", "ci95", "won", "tied", "smallest_p", "paired",
+        "metric", "n_pairs", "values", "n", "mean", "sd", "min", "max", "ci95", "wins", "ties", "smallest_p", "paired",
     }  # fmt: skip
     assert found["schema"] == "bdl.summary/1"
     assert list(found["arms"][1]["scores"]) == ["train", "validation", "test"]
@@ -80,7 +80,7 @@ def test_a_lower_loss_is_better(tmp_path: pathlib.Path) -> None:
     difference = summary(stored)["arms"][1]["difference"]
     assert summary(stored)["higher_is_better"] is False
     assert difference["values"] == pytest.approx({"0": -0.05, "1": 0.0})
-    assert (difference["won"], difference["tied"]) == (1, 1)
+    assert (difference["wins"], difference["ties"]) == (1, 1)
 
 
 def test_an_experiment_without_any_run_has_a_summary(stored: Stored) -> None:

@@ -104,7 +104,7 @@ def test_a_history_file_that_diverged_is_said_to(end: list[float]) -> None:
     assert "better" not in result.out.partition("\n")[2]
     (row,) = bdl("compare", lost, calm, "--json", "--no-pictures").json["comparisons"]
     assert row["diverged"] == {"lost.json": [{"seed": None, "epoch": 2}], "calm.json": []}
-    assert (row["n_pairs"], row["won"]) == (0, 0)
+    assert (row["n_pairs"], row["wins"]) == (0, 0)
 
 
 @pytest.mark.usefixtures("stored")
@@ -136,7 +136,8 @@ def test_a_failed_arm_does_not_keep_the_others_from_being_compared() -> None:
         both.add_failure("batch_norm", seed, "no memory")
     result = bdl("compare", "both", "--no-pictures")
     assert result.code == 0
-    assert "better in 2 of 3 pairs, equal in 1" in result.out
+    assert "better in 2 of 3 pairs and equal in 1" in result.out
+    assert "batch_norm − control: nothing was subtracted" in result.out
     assert (
         "batch_norm failed in all 3 runs (seeds 0 to 2: no memory); the log.txt of a failed run says more."
         in result.out
@@ -274,7 +275,8 @@ def test_an_experiment_without_treatments_says_so(tmp_path: pathlib.Path, monkey
 def test_pictures_go_into_a_folder_named_after_both(stored: Stored) -> None:
     result = bdl("compare", "made-up:control", "made-up:dropout")
     folder = RUNS / f"compare-{stored.name}-control-vs-{stored.name}-dropout"
-    assert sorted(item.name for item in folder.iterdir()) == ["curves_dropout.png", "difference_dropout.png"]
+    names = ["curves_dropout.png", "difference_dropout.png", "effects.png"]
+    assert sorted(item.name for item in folder.iterdir()) == names
     assert f"picture: {folder}/curves_dropout.png" in result.out.splitlines()
 
 
@@ -290,7 +292,9 @@ def test_names_that_no_folder_can_have_do_not_share_one() -> None:
 @pytest.mark.usefixtures("stored")
 def test_pictures_go_where_they_are_asked_to() -> None:
     found = bdl("compare", "made-up", "--output", "new/folder", "--json").json
-    assert found["pictures"] == ["new/folder/curves_dropout.png", "new/folder/difference_dropout.png"]
+    assert found["pictures"] == [
+        f"new/folder/{name}.png" for name in ("effects", "curves_dropout", "difference_dropout")
+    ]
     assert all(pathlib.Path(path).read_bytes().startswith(b"\x89PNG") for path in found["pictures"])
 
 
@@ -307,7 +311,7 @@ def test_a_folder_for_pictures_that_cannot_be_made_is_one_message() -> None:
     history("a.json", loss=[0.5])
     result = bdl("compare", "made-up", "--output", "a.json")
     assert result.code == 1
-    assert result.err == "bdl: cannot write a.json/curves_dropout.png: expected a directory, found the file a.json\n"
+    assert result.err == "bdl: cannot write a.json/effects.png: expected a directory, found the file a.json\n"
 
 
 @pytest.mark.usefixtures("stored")
@@ -343,3 +347,228 @@ def test_comparing_imports_no_training_library(stored: Stored) -> None:
     assert not [
         name for name in ("tensorflow", "keras", "sklearn", "jax", "scipy", "pandas") if f"'{name}'" in imported
     ]
+
+
+# ---- verdicts ----
+
+VARIED = [0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]
+DOCUMENTED = {
+    "schema", "metric", "direction", "baseline", "candidate", "n_pairs", "mean_difference", "ci95", "p_value",
+    "p_adjusted", "wins", "ties", "verdict", "sentence", "scope", "paired", "failed", "secondary",
+}  # fmt: skip
+
+
+@pytest.fixture
+def judged(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
+    """dropout helps, l2 hurts, batch_norm changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    config = config_with(name="judged", seeds=8, **{"techniques.l2": {}, "techniques.batch_norm": {}})
+    stored = Stored(RUNS, config)
+    stored.add("control", [0.5] * 8)
+    stored.add("dropout", [0.5 + value for value in VARIED])
+    stored.add("l2", [0.5 - value for value in VARIED])
+    stored.add("batch_norm", [0.5] * 8)
+    return stored
+
+
+def verdicts(*words: object) -> dict[str, str]:
+    found = bdl("compare", *words, "--json", "--no-pictures").json["comparisons"]
+    return {row["candidate"]: row["verdict"] for row in found}
+
+
+@pytest.mark.usefixtures("judged")
+def test_every_comparison_has_the_documented_keys() -> None:
+    found = bdl("compare", "judged", "--json", "--no-pictures").json["comparisons"]
+    assert all(set(row) >= DOCUMENTED for row in found)
+    row = found[0]
+    assert (row["schema"], row["metric"], row["direction"]) == ("bdl.compare/1", "test_accuracy", "higher is better")
+    assert (row["n_pairs"], row["wins"], row["ties"]) == (8, 8, 0)
+    assert row["p_value"] == 2 / 2**8
+    assert row["p_adjusted"] == pytest.approx(2 / 2**8 * 3 / 2)  # the second smallest of three
+    assert (row["verdict"], row["scope"]) == ("helps", "on this split")
+    assert row["failed"] == {"control": [], "dropout": []}
+
+
+@pytest.mark.usefixtures("judged")
+def test_verdicts_are_told_ranked_with_the_best_first() -> None:
+    lines = bdl("compare", "judged", "--no-pictures").out.splitlines()
+    said = [line.partition(" test accuracy")[0] for line in lines if " on this split:" in line]
+    assert said == ["dropout helps", "batch_norm makes no practical difference to", "l2 hurts"]
+    assert [line.split()[3] for line in lines if line.startswith("│ control")] == ["dropout", "batch_norm", "l2"]
+
+
+def test_history_files_have_the_same_keys_and_no_verdict(tmp_path: pathlib.Path, judged: Stored) -> None:
+    files = history("a.json", loss=[0.5]), history("b.json", loss=[0.25])
+    (row,) = bdl("compare", *files, "--json", "--no-pictures").json["comparisons"]
+    assert set(row) == set(bdl("compare", "judged", "--json", "--no-pictures").json["comparisons"][0])
+    assert (row["verdict"], row["sentence"], row["p_value"]) == (None, None, None)
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_larger_margin_makes_effects_too_small_to_matter() -> None:
+    assert verdicts("judged", "--equivalence-margin", 0.2) == {
+        "dropout": "helps, by less than theta",
+        "l2": "hurts, by less than theta",
+        "batch_norm": "no practical difference",
+    }
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_smaller_alpha_leaves_undecided() -> None:
+    assert set(verdicts("judged", "--alpha", 0.001).values()) == {"undecided"}
+
+
+@pytest.mark.usefixtures("judged")
+@pytest.mark.parametrize(("metric", "margin"), [("test_loss", None), ("val_accuracy", 0.01)])
+def test_another_metric_has_its_own_usual_margin(metric: str, margin: float | None) -> None:
+    row = bdl("compare", "judged", "--metric", metric, "--json", "--no-pictures").json["comparisons"][0]
+    assert (row["metric"], row["equivalence_margin"], row["verdict"]) == (metric, margin, "helps")
+
+
+def test_margin_and_alpha_are_those_of_the_experiment(stored: Stored) -> None:
+    other = Stored(RUNS, config_with(name="strict", equivalence_margin=0.03, alpha=0.01))
+    other.add("control", [0.8])
+    other.add("dropout", [0.8])
+    (row,) = bdl("compare", "strict", "--json", "--no-pictures").json["comparisons"]
+    assert (row["equivalence_margin"], row["alpha"]) == (0.03, 0.01)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("option", ["--equivalence-margin", "--alpha"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
+def test_numbers_that_cannot_be_meant_are_refused(option: str, value: str) -> None:
+    result = bdl("compare", "made-up", option, value, "--no-pictures")
+    assert (result.code, result.out) == (2, "")
+    assert option in result.err
+    assert "Traceback" not in result.err
+
+
+def test_splits_drawn_anew_widen_the_interval_that_is_printed(stored: Stored) -> None:
+    """As in tests/analysis/test_evidence.py: 0.15 ± 0.09956."""
+    resplit = Stored(RUNS, config_with(name="resplit", seeds=6, **{"data.split.resplit": True}))
+    resplit.add("control", [0.5] * 6)
+    resplit.add("dropout", [0.6, 0.7] * 3)
+    (row,) = bdl("compare", "resplit", "--json", "--no-pictures").json["comparisons"]
+    assert row["ci95"] == pytest.approx([0.05044, 0.24956], abs=1e-5)
+    assert row["scope"] == "on new data of this kind"
+
+
+def test_other_rows_are_told_loudly(judged: Stored) -> None:
+    for seed, value in enumerate(VARIED):
+        judged.add_run("dropout", seed, 0.5 + value, split="another")
+    notes = bdl("compare", "judged:control", "judged:dropout", "--json", "--no-pictures").json["notes"]
+    assert notes == [
+        "NOT THE SAME ROWS: control and dropout were trained or scored on other data or another split. Their "
+        "differences mix that with what the arms differ by."
+    ]
+
+
+@pytest.mark.usefixtures("other")
+def test_seeds_without_a_partner_are_told() -> None:
+    out = bdl("compare", "made-up:dropout", "other:dropout", "--no-pictures").out
+    assert "Without a partner and not counted: seed 2 of made-up-" in out
+
+
+# ---- for a pull request ----
+
+
+def test_markdown_is_a_ranked_table_with_sentences(judged: Stored) -> None:
+    lines = bdl("compare", "judged", "--markdown", "--no-pictures").out.splitlines()
+    assert lines[0] == "**test accuracy** (higher is better)"
+    table = [line for line in lines if line.startswith("|")]
+    assert table[0] == "| candidate | baseline | pairs | difference | 95 % interval | p (corrected) | verdict |"
+    assert table[2] == "| dropout | control | 8 | +0.055 | +0.035 to +0.075 | 0.012 | helps |"
+    assert table[3] == "| batch_norm | control | 8 | 0.000 | – | 1 | no practical difference |"
+    assert table[4].startswith("| l2 | control | 8 | −0.055 |")
+    said = [line for line in lines if line.startswith("* ")]
+    assert [line.split()[1] for line in said[:3]] == ["dropout", "batch_norm", "l2"]
+    assert said[3:] == ["* control and batch_norm have the same history, number for number."]
+
+
+@pytest.mark.usefixtures("judged")
+def test_markdown_of_history_files_claims_nothing() -> None:
+    files = history("a|1.json", loss=[0.5]), history("b.json", loss=[0.25])
+    lines = bdl("compare", *files, "--markdown", "--no-pictures").out.splitlines()
+    assert lines[4] == "| b.json | a\\|1.json | 1 | −0.250 | – | – | – |"
+    assert lines[-1] == "* A history file is one run, and no evidence: another seed can turn the difference round."
+
+
+@pytest.mark.usefixtures("judged")
+def test_json_and_markdown_at_once_are_refused() -> None:
+    result = bdl("compare", "judged", "--json", "--markdown")
+    assert (result.code, result.err) == (2, "bdl: expected one of --json and --markdown, found both\n")
+
+
+# ---- gates ----
+
+
+def gate(name: str, *words: object) -> tuple[int, str]:
+    result = bdl("compare", *words, "--fail-if", name, "--no-pictures")
+    assert result.out
+    return result.code, result.err
+
+
+@pytest.mark.parametrize(
+    ("arm", "verdict", "closed"),
+    [
+        ("dropout", "helps", {"different"}),
+        ("l2", "hurts", {"worse", "not-better", "different"}),
+        ("batch_norm", "no practical difference", {"not-better"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["worse", "not-better", "different"])
+@pytest.mark.usefixtures("judged")
+def test_a_gate_closes_on_its_verdicts_alone(name: str, arm: str, verdict: str, closed: set[str]) -> None:
+    expected = (3, f"bdl: --fail-if {name}: {arm}: {verdict}\n") if name in closed else (0, "")
+    assert gate(name, "judged:control", f"judged:{arm}") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("worse", 3), ("not-better", 3), ("different", 3)],
+)  # fmt: skip
+@pytest.mark.usefixtures("judged")
+def test_effects_below_the_margin_are_effects(name: str, code: int) -> None:
+    found, err = gate(name, "judged:control", "judged:l2", "--equivalence-margin", "0.2")
+    assert (found, err) == (code, f"bdl: --fail-if {name}: l2: hurts, by less than theta\n")
+
+
+@pytest.mark.usefixtures("judged")
+def test_any_arm_closes_a_gate() -> None:
+    assert gate("worse", "judged") == (3, "bdl: --fail-if worse: l2: hurts\n")
+    assert gate("not-better", "judged") == (
+        3,
+        "bdl: --fail-if not-better: l2: hurts; batch_norm: no practical difference\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sign", "verdict"),
+    [(5, 1, "provisionally helps"), (5, -1, "provisionally hurts"), (4, -1, "too few seeds")],
+)
+def test_what_is_not_proven_is_neither_better_nor_worse(judged: Stored, pairs: int, sign: int, verdict: str) -> None:
+    few = Stored(RUNS, config_with(name="few", seeds=5))
+    few.add("control", [0.5] * pairs)
+    few.add("dropout", [0.5 + sign * value for value in VARIED[:pairs]])
+    assert gate("worse", "few") == gate("different", "few") == (0, "")
+    assert gate("not-better", "few") == (3, f"bdl: --fail-if not-better: dropout: {verdict}\n")
+
+
+@pytest.mark.usefixtures("judged")
+def test_history_files_are_not_better() -> None:
+    files = history("a.json", loss=[0.5]), history("b.json", loss=[0.25])
+    assert gate("worse", *files) == gate("different", *files) == (0, "")
+    assert gate("not-better", *files) == (3, "bdl: --fail-if not-better: b.json: not judged\n")
+
+
+def test_an_a_a_arm_closes_no_gate(judged: Stored) -> None:
+    control = Stored(RUNS, config_with(name="noise", seeds=8, aa=True))
+    control.add("control", [0.5] * 8)
+    control.add("dropout", [0.5 + value for value in VARIED])
+    control.add("control-aa", [0.5 - value for value in VARIED])
+    assert gate("worse", "noise") == gate("not-better", "noise") == (0, "")
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_gate_leaves_the_json_whole() -> None:
+    result = bdl("compare", "judged", "--fail-if", "worse", "--json", "--no-pictures")
+    assert (result.code, len(result.json["comparisons"])) == (3, 3)

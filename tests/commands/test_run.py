@@ -117,7 +117,7 @@ def test_the_directory_holds_the_documented_files(undisturbed: tuple[pathlib.Pat
     specs = {f"arms/{arm}/spec.json" for arm in ("control", "dropout")}
     report = {f"report/{name}" for name in ("report.md", "summary.json", *result.json["pictures"])}
     assert files == runs | specs | report | {".lock", "experiment.yaml", "plan.json", "environment.json"}
-    assert result.json["pictures"] == ["curves_dropout.png", "difference_dropout.png"]
+    assert result.json["pictures"] == ["effects.png", "curves_dropout.png", "difference_dropout.png"]
     assert json.loads((directory / "report" / "summary.json").read_text()) == result.json
 
 
@@ -513,5 +513,6 @@ def test_every_config_passes_a_smoke_run(
     assert summary["engine"]["name"] == engine
     assert all(arm["seeds"] == [0] and not arm["diverged"] for arm in summary["arms"])
     treatments = [arm["arm"] for arm in summary["arms"][1:]]
-    assert summary["pictures"] == [f"{kind}_{arm}.png" for arm in treatments for kind in ("curves", "difference")]
+    of_arms = [f"{kind}_{arm}.png" for arm in treatments for kind in ("curves", "difference")]
+    assert summary["pictures"] == ["effects.png", *of_arms]
     assert all(arm["difference"]["paired"]["order"] for arm in summary["arms"][1:])

@@ -59,7 +59,7 @@ def test_ten_thousand_seeds_are_the_most(plain: dict[str, Any]) -> None:
     assert len(read_experiment({**plain, "seeds": 10_000}).seeds) == 10_000
 
 
-SEEDS = "expected a number of seeds (10), a list ([3, 5, 8]) or a range with both ends (10..19)"
+SEEDS = "expected a number of seeds (10), a list ([3, 5, 8]), a range with both ends (10..19) or auto"
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,10 @@ def test_place_that_takes_several_types_may_change_them(plain: dict[str, Any], w
 
 # ---- places that do not exist ----
 
-TOP = "unknown path: the config has name, data, model, training, base, techniques, arms, seeds, metric, store"
+TOP = (
+    "unknown path: the config has name, data, model, training, base, techniques, arms, seeds, design, aa, metric, "
+    "equivalence_margin, alpha, store"
+)
 
 
 @pytest.mark.parametrize(

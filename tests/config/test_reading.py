@@ -70,7 +70,8 @@ def test_resolved_config_reads_back_equal(plain: dict[str, Any]) -> None:
 def test_resolved_config_has_every_section() -> None:
     resolved = read_experiment({"name": "t", "data": {"kind": "digits"}, "model": {"kind": "mlp"}}).resolved
     assert list(resolved) == [
-        "name", "data", "model", "training", "base", "techniques", "arms", "seeds", "metric", "store"
+        "name", "data", "model", "training", "base", "techniques", "arms", "design", "aa", "seeds", "metric",
+        "equivalence_margin", "alpha", "store",
     ]  # fmt: skip
     assert resolved["training"]["optimizer"]["beta_1"] == 0.9
 
@@ -110,7 +111,8 @@ def test_misspelt_activation_names_those_like_it(plain: dict[str, Any]) -> None:
     ("edit", "message"),
     [
         (lambda c: c.update(techniqes={}), "techniqes: unknown key; expected one of: name, data, model, training, "
-         "base, techniques, arms, seeds, metric, store (did you mean 'techniques'?)"),
+         "base, techniques, arms, seeds, design, aa, metric, equivalence_margin, alpha, store "
+         "(did you mean 'techniques'?)"),
         (lambda c: c["data"].update(splt={}), "data.splt: unknown key; expected one of: n_samples, noise, factor, "
          "random_state, split (did you mean 'split'?)"),
         (lambda c: c["data"]["split"].update(ordr="given"), "data.split.ordr: unknown key; expected one of: train, "

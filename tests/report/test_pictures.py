@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from stored import Stored, config_with
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
+from betterdl_cli.analysis.evidence import Compared
 from betterdl_cli.files import WriteError, read_json
 from betterdl_cli.history import History
 from betterdl_cli.plots import difference
@@ -19,7 +20,8 @@ def bare(label: str, **metrics: list[float]) -> ArmData:
 
 
 def draw(folder: pathlib.Path, baseline: ArmData, candidate: ArmData) -> Pictures:
-    return draw_pictures(folder, [(baseline, candidate, "x")], "title", "loss", validation_is_test=False)
+    pair = Compared(candidate.name, baseline.name, baseline, candidate)
+    return draw_pictures(folder, [(pair, "x")], "title", "loss", {}, validation_is_test=False)
 
 
 def is_png(path: pathlib.Path) -> bool:
@@ -54,8 +56,8 @@ def test_without_a_common_seed_there_are_curves_and_no_difference(tmp_path: path
 
 def test_one_pair_that_cannot_be_drawn_does_not_keep_the_others(tmp_path: pathlib.Path) -> None:
     first, second, none = bare("a", loss=[1.0]), bare("b", loss=[0.5]), bare("c")
-    pairs = [(first, none, "c"), (first, second, "b")]
-    assert draw_pictures(tmp_path, pairs, "title", "loss", validation_is_test=False).files == [
+    pairs = [(Compared(one.name, "a", first, one), one.name) for one in (none, second)]
+    assert draw_pictures(tmp_path, pairs, "title", "loss", {}, validation_is_test=False).files == [
         "curves_b.png", "difference_b.png"
     ]  # fmt: skip
 
@@ -88,9 +90,9 @@ def test_a_report_has_its_documented_files(tmp_path: pathlib.Path) -> None:
     stored.add_failure("batch_norm", 0)
     summary = write_report(stored.directory, stored.plan)
     assert sorted(item.name for item in stored.directory.report.iterdir()) == [
-        "curves_dropout.png", "difference_dropout.png", "report.md", "summary.json"
+        "curves_dropout.png", "difference_dropout.png", "effects.png", "report.md", "summary.json"
     ]  # fmt: skip
-    assert summary["pictures"] == ["curves_dropout.png", "difference_dropout.png"]
+    assert summary["pictures"] == ["effects.png", "curves_dropout.png", "difference_dropout.png"]
     sentence = "No picture of batch_norm: expected at least one trained epoch in arm 'batch_norm', found none."
     assert sentence in summary["notes"]
     assert sentence in (stored.directory.report / "report.md").read_text()

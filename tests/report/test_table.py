@@ -149,57 +149,58 @@ def test_without_validation_there_is_no_best_epoch(tmp_path: pathlib.Path) -> No
 
 
 def test_every_pair_is_told_with_what_it_shares(stored: Stored) -> None:
-    assert sentences(summary(stored))[0] == (
-        "dropout − control, test accuracy: +0.050 (seed 0), +0.100 (seed 1), −0.010 (seed 2); mean +0.047, "
-        "95 % t interval −0.090 to +0.183; better in 2 of 3 pairs. Paired: same split, same data order, same initial "
-        "weights of hidden_1, output."
-    )
+    assert sentences(summary(stored))[:2] == [
+        "Too few seeds to say whether dropout helps test accuracy on this split: +0.05 against control (better in 2 of "
+        "3 pairs); a verdict needs at least 6 pairs.",
+        "    Pairs: +0.050 (seed 0), +0.100 (seed 1), −0.010 (seed 2). Paired: same split, same data order, same "
+        "initial weights of hidden_1, output.",
+    ]
 
 
 def test_ties_are_told(tmp_path: pathlib.Path) -> None:
     stored = Stored(tmp_path)
     stored.add("control", [0.8, 0.8])
     stored.add("dropout", [0.8, 0.9])
-    assert "; better in 1 of 2 pairs, equal in 1. Paired" in sentences(summary(stored))[0]
+    assert "(better in 1 of 2 pairs and equal in 1)" in sentences(summary(stored))[0]
 
 
 def test_many_pairs_are_cut_short(tmp_path: pathlib.Path) -> None:
     stored = Stored(tmp_path, config_with(seeds=12))
     stored.add("control", [0.5 + 0.01 * seed for seed in range(12)])
     stored.add("dropout", [0.6] * 12)
-    assert "(seed 9) and 2 more; mean" in sentences(summary(stored))[0]
+    assert "(seed 9) and 2 more. Paired: " in sentences(summary(stored))[1]
 
 
 @pytest.mark.parametrize(
-    ("values", "won", "tied", "words"),
-    [
-        ({}, 0, 0, "+0.100, worse"),  # of two history files
-        ({"4": 0.1}, 1, 0, "+0.100 (seed 4), better"),
-        ({"4": 0.1}, 0, 1, "+0.100 (seed 4), equal"),
-        ({"0": 0.1, "1": 0.1}, 2, 0,
-         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in both "
-         "pairs"),
-        ({"0": 0.1, "1": 0.2, "2": 0.0}, 2, 1,
-         "+0.100 (seed 0), +0.200 (seed 1), 0.000 (seed 2); mean +0.100, no interval because all differences are "
-         "equal; better in 2 of 3 pairs, equal in 1"),
-        ({"0": 0.1, "1": 0.1}, 0, 0,
-         "+0.100 (seed 0), +0.100 (seed 1); mean +0.100, no interval because all differences are equal; better in none "
-         "of 2 pairs"),
-        ({"0": 0.0, "1": 0.0}, 0, 2, "0 in both pairs"),
-        ({"0": 0.0, "1": 0.0, "2": 0.0}, 0, 3, "0 in all 3 pairs"),
-    ],
-)  # fmt: skip
-def test_how_pairs_are_told(values: dict[str, float], won: int, tied: int, words: str) -> None:
-    difference = {
-        "values": values, "metric": "loss", "ci95": None, "n_pairs": len(values) or 1, "won": won, "tied": tied,
-        "mean": 0.1, "paired": {"in_words": "same split"},
-    }  # fmt: skip
-    assert pair_sentence("b", "a", difference) == f"b − a, loss: {words}. Paired: same split."
+    ("wins", "ties", "words"), [(0, 0, "+0.100, worse"), (1, 0, "+0.100, better"), (0, 1, "+0.100, equal")]
+)
+def test_how_two_history_files_differ(wins: int, ties: int, words: str) -> None:
+    shared = {"in_words": "nothing is known of what these runs share"}
+    difference = {"metric": "loss", "wins": wins, "ties": ties, "mean": 0.1, "paired": shared}
+    assert pair_sentence("b", "a", difference) == f"b − a, loss: {words}. Paired: {shared['in_words']}."
 
 
-def test_no_verdict_is_given(stored: Stored) -> None:
+def test_the_verdict_on_every_treatment_comes_before_the_notes(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(seeds=9, **{"techniques.batch_norm": {}}))
+    stored.add("control", [0.7] * 8)
+    stored.add("dropout", [0.8, 0.81, 0.82, 0.8, 0.81, 0.82, 0.8, 0.8])
+    stored.add("batch_norm", [0.7] * 8)
+    said = [line for line in sentences(summary(stored)) if not line.startswith(" ")]
+    assert [line.partition(" test")[0] for line in said[:2]] == [
+        "dropout helps",
+        "batch_norm makes no practical difference to",
+    ]
+    assert "no run yet of seed 8" in said[3]
+
+
+def test_words_of_statistics_that_mislead_are_not_used(stored: Stored) -> None:
     words = printed(stored).lower()
-    assert not [word for word in ("helps", "significant", "proves that", "better than") if word in words]
+    assert not [word for word in ("significant", "proves that", "better than") if word in words]
+
+
+def test_arms_held_against_another_than_the_control_head_their_column_so(tmp_path: pathlib.Path) -> None:
+    stored = Stored(tmp_path, config_with(design="leave-one-out", **{"techniques.batch_norm": {}}))
+    assert "test − reference's (range)" in columns(summary(stored))
 
 
 # ---- on a terminal and in a file ----
@@ -247,6 +248,7 @@ def test_markdown_has_the_table_the_sentences_and_the_pictures(stored: Stored) -
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 4
     assert len({line.count("|") for line in table}) == 1
+    assert not [line for line in lines if line.startswith(" ")]  # it would be a block of code
     assert "\\* weights of the epoch with the lowest val_loss: selected on validation." in lines
     assert "* `+ layers.hidden_1_dropout: Dropout(rate=0.2) after hidden_1`" in lines
     assert lines.index("![curves_dropout.png](curves_dropout.png)") > lines.index("## dropout")

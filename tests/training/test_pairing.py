@@ -75,6 +75,18 @@ def test_runs_of_a_pair_record_the_same_split_order_and_weights(fingerprints: di
     assert set(control.weights) == {"hidden_1", "hidden_2", "output"}
 
 
+@pytest.mark.parametrize("resplit", [False, True])
+def test_an_a_a_arm_has_the_split_of_the_control_and_all_else_by_other_seeds(engine: ModuleType, resplit: bool) -> None:
+    split = CIRCLES.split.model_copy(update={"resplit": resplit})
+    arm = spec(CIRCLES.model_copy(update={"split": split}), hidden=(5, 4))
+    second = arm.model_copy(update={"seed_stream": "control-aa"})
+    control, other = (engine.train("control", one, 3, {}).record for one in (arm, second))
+    assert (other.seed, other.fingerprints.split) == (3, control.fingerprints.split)
+    assert all(mine != its for mine, its in zip(other.fingerprints.order, control.fingerprints.order, strict=True))
+    weights = control.fingerprints.weights
+    assert not [name for name, digest in other.fingerprints.weights.items() if digest == weights[name]]
+
+
 def test_batches_visit_the_rows_in_the_order_of_the_epoch(engine: ModuleType) -> None:
     part = Part(np.arange(11, dtype=np.float32)[:, None], np.arange(11, dtype=np.int32))
     orders: list[str] = []

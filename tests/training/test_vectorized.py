@@ -92,6 +92,12 @@ def test_a_new_split_per_seed_trains_alike(
     assert_engines_agree(vectorized, fit, spec(resplit, techniques=techniques))
 
 
+def test_an_arm_with_a_stream_of_seeds_trains_alike(vectorized: ModuleType, fit: ModuleType) -> None:
+    split = CIRCLES.split.model_copy(update={"resplit": True})
+    arm = spec(CIRCLES.model_copy(update={"split": split}), techniques={"dropout": {}})
+    assert_engines_agree(vectorized, fit, arm.model_copy(update={"seed_stream": "control-aa"}))
+
+
 def test_small_steps_of_validation_give_the_same_means(vectorized: ModuleType, fit: ModuleType) -> None:
     arm = spec().with_training(validation_batch_size=7)
     assert_engines_agree(vectorized, fit, arm)
