@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from betterdl_cli.report.table import mean_sd, metric_words, pair_sentence, signed
+from betterdl_cli.report.numbers import mean_sd, metric_words, signed
+from betterdl_cli.report.table import pair_sentence
 from betterdl_cli.report.verdicts import verdict_lines
 
 if TYPE_CHECKING:

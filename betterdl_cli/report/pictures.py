@@ -92,7 +92,7 @@ def _effects(pairs: Sequence[Compared], title: str, metric: str, evidence: Mappi
 
 def _outcome(baseline: ArmData, candidate: ArmData, metric: str) -> str:
     """How the final scores of the pairs differ; empty when they do not."""
-    from betterdl_cli.report.table import metric_words, signed
+    from betterdl_cli.report.numbers import metric_words, signed
 
     difference = paired_difference(baseline, candidate, metric)
     if difference.spread is None or not any(difference.values.values()):

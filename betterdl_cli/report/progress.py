@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.record import RunRecord
-from betterdl_cli.report.table import console, metric_words, number, seconds
+from betterdl_cli.report.numbers import metric_words, number, seconds
+from betterdl_cli.report.table import console
 
 if TYPE_CHECKING:
     from betterdl_cli.expand import Arm

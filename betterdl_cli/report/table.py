@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.config.experiment import CONTROL
+from betterdl_cli.report.numbers import mean_sd, metric_words, seconds, signed
+from betterdl_cli.report.verdicts import main_effect_lines, verdict_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,38 +25,6 @@ def console(*, stderr: bool = False) -> Console:
     if not found.is_terminal:
         found = Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
     return found
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Fixed digits; one digit, or scientific, where they would show nothing or too much."""
-    if value is None:
-        return "–"
-    if 1e-4 <= abs(value) < 0.5 * 10**-digits:
-        return f"{value:.1g}"
-    if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= 1e5):
-        return f"{value:.2e}"
-    return f"{value:.{digits}f}"
-
-
-def seconds(value: float) -> str:
-    """One digit after the point; under a second, thousandths."""
-    return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """As :func:`number`, with a plus sign or a real minus; zero has none."""
-    if value is None:
-        return "–"
-    sign = "−" if value < 0 else "+" if value > 0 else ""
-    return sign + number(abs(value), digits)
-
-
-def mean_sd(spread: Mapping[str, Any] | None, digits: int = 3) -> str:
-    """``0.834 ± 0.012``; without the sd for a single run."""
-    if spread is None:
-        return "–"
-    sd = "" if spread["sd"] is None else f" ± {number(spread['sd'], digits)}"
-    return number(spread["mean"], digits) + sd
 
 
 def columns(summary: Summary) -> list[str]:
@@ -90,12 +60,6 @@ def rows(summary: Summary) -> list[list[str]]:
     return found
 
 
-def metric_words(metric: str) -> str:
-    """``test_accuracy`` → ``test accuracy``."""
-    part, _, name = metric.partition("_")
-    return f"{'validation' if part == 'val' else part} {name.replace('_', ' ')}".strip()
-
-
 def seeds_words(arm: Mapping[str, Any]) -> str:
     """How many runs there are, and how many of them did not end well."""
     fates = {"diverged": "diverged", "failed": "failed", "missing": "missing", "unreadable": "not readable"}
@@ -125,8 +89,6 @@ def epochs_words(arm: Mapping[str, Any]) -> str:
 
 def sentences(summary: Summary) -> list[str]:
     """What stands below the table: the verdict on every treatment with its pairs, then the notes."""
-    from betterdl_cli.report.verdicts import main_effect_lines, verdict_lines
-
     said = []
     for arm in summary["arms"]:
         if arm["difference"]:

@@ -8,7 +8,7 @@ from typing import Any
 from betterdl_cli.analysis.sentence import behind_colon
 from betterdl_cli.analysis.summary import seeds_in_words
 from betterdl_cli.errors import counted
-from betterdl_cli.report.table import metric_words, number, seconds, signed
+from betterdl_cli.report.numbers import metric_words, number, seconds, signed
 
 Plain = Mapping[str, Any]
 SHOWN_PAIRS = 10

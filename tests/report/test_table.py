@@ -7,21 +7,18 @@ from rich.console import Console
 from stored import Stored, config_with
 
 from betterdl_cli.analysis.summary import summarise
+from betterdl_cli.report.numbers import mean_sd, metric_words, number, signed
 from betterdl_cli.report.table import (
     columns,
     console,
     difference_words,
     epochs_words,
     markdown,
-    mean_sd,
-    metric_words,
-    number,
     pair_sentence,
     print_summary,
     rows,
     seeds_words,
     sentences,
-    signed,
 )
 
 
