@@ -16,16 +16,28 @@ FEWEST = 3  # pairs from which a spread is worth anything
 def needed(directory: ExperimentDirectory, plan: Plan, effect: float) -> dict[str, Json]:
     """``bdl.power/1``. Raises :class:`UsageError` when no arm has enough pairs."""
     arms = compared_arms(experiment_arms(directory, plan), plan)
-    rows = [_row(pair, plan, effect) for pair in arms.values()]
+    techniques = [pair for pair in arms.values() if not pair.is_aa]
+    alpha = plan.judging.alpha_now / max(1, len(techniques))
+    rows = [_row(pair, plan, effect, alpha) for pair in techniques]
     if all(row["sd"] is None for row in rows):
         raise UsageError(
             f"expected at least {FEWEST} finished pairs in {directory.path}, from which to learn how far they lie "
             "apart; train a few seeds first"
         )
-    return {"schema": "bdl.power/1", "experiment": plan.name, "metric": plan.metric, "effect": effect, "arms": rows}
+    share = ", its share of one look" if plan.judging.adaptive else ""
+    several = f", divided by its {len(techniques)} techniques" if len(techniques) > 1 else ""
+    return {
+        "schema": "bdl.power/1",
+        "experiment": plan.name,
+        "metric": plan.metric,
+        "effect": effect,
+        "alpha": alpha,
+        "arms": rows,
+        "note": f"For a claim at p ≤ {alpha:.2g}: the experiment's alpha{share}{several}.",
+    }
 
 
-def _row(pair: Compared, plan: Plan, effect: float) -> dict[str, Json]:
+def _row(pair: Compared, plan: Plan, effect: float, alpha: float) -> dict[str, Json]:
     difference = paired_difference(pair.baseline, pair.candidate, plan.metric)
     n, spread = len(difference.values), difference.spread
     sd = spread.sd if spread is not None and n >= FEWEST else None
@@ -39,8 +51,8 @@ def _row(pair: Compared, plan: Plan, effect: float) -> dict[str, Json]:
         said = f"{who}: all {n} differences are equal, which says nothing about other seeds."
     else:
         seeds, now = (
-            seeds_needed(effect, sd, plan.judging.alpha, ratio),
-            power(effect / sd, n, plan.judging.alpha, ratio),
+            seeds_needed(effect, sd, alpha, ratio),
+            power(effect / sd, n, alpha, ratio),
         )
         many = "more seeds alone will not find it" if seeds is None else f"about {counted(seeds, 'seed')} are needed"
         said = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from betterdl_cli.analysis.arms import NO_SEED, ArmData
 from betterdl_cli.analysis.comparison import confounding, have_equal_histories, paired_difference, pairing
@@ -17,6 +17,7 @@ from betterdl_cli.spec import Json, show
 from betterdl_cli.tasks import higher_is_better
 
 SCHEMA = "bdl.compare/1"
+OTHER_ROWS = "between other data or splits"
 NOT_JUDGED: dict[str, Json] = {  # a history file is one run of an unknown seed
     **dict.fromkeys((
         "verdict", "sentence", "aa", "scope", "p_value", "p_adjusted", "p_holm", "win_share_ci95", "alpha",
@@ -121,6 +122,9 @@ def comparison_document(
     """``bdl.compare/1``; its keys are documented in docs/files.md. History files are described and not judged."""
     comparisons = []
     compared, judged = judge_pairs(pairs, metric, judging)
+    for pair in pairs:
+        if pair.names[1] in judged and _other_rows(pair):
+            judged[pair.names[1]] = replace(judged[pair.names[1]], scope=OTHER_ROWS)
     direction = "higher is better" if higher_is_better(metric) else "lower is better"
     for pair, one in zip(pairs, compared, strict=True):
         found = confounding(pair.baseline, pair.candidate)
@@ -154,8 +158,9 @@ def comparison_document(
     arms = {name: data for pair in pairs for name, data in _sides(pair).items()}
     bare = any(data.is_file for data in arms.values())
     counts = [] if bare else [row["n_pairs"] for row in comparisons]
-    said = _same(pairs) + notes(arms, counts, validation_is_test=validation_is_test)
-    said += [sentence for pair in pairs for sentence in [*_other_rows(pair), *_trained_differently(pair)]]
+    said = [sentence for pair in pairs for sentence in _other_rows(pair)]
+    said += _same(pairs) + notes(arms, counts, validation_is_test=validation_is_test)
+    said += [sentence for pair in pairs for sentence in _trained_differently(pair)]
     if bare:
         said.append("A history file is one run, and no evidence: another seed can turn the difference round.")
     return {

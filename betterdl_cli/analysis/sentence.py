@@ -54,10 +54,12 @@ def _rest(evidence: Evidence) -> str:
 
 
 def _what_it_takes(evidence: Evidence) -> str:
-    """What these pairs can find, and what a difference that matters needs; for one technique, without correction."""
+    """What these pairs can find, and what a difference that matters needs."""
     found = evidence.detectable_effect
     if found is None:
         more = f" {evidence.n_pairs} pairs cannot prove anything, {FEWEST_PAIRS} or more can."
+        if evidence.sd and evidence.n_pairs >= FEWEST_PAIRS:
+            return f" {evidence.n_pairs} pairs cannot prove it for one of so many techniques; more seeds can."
         return more if evidence.n_pairs < FEWEST_PAIRS else ""
     text = f" {evidence.n_pairs} pairs find a difference of {found:.2g} in 4 of 5 cases"
     wanted = (

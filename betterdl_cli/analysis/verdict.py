@@ -59,7 +59,8 @@ class Measured:
     """The numbers of many experiments of ``n_pairs`` each; all arrays have one entry per experiment.
 
     Where all differences of an experiment are equal there is no spread, t knows nothing (``sd`` is 0, ``low`` and
-    ``high`` are NaN) and every p is that of the sign-flip test. ``equivalence_p`` is NaN without a margin.
+    ``high`` are NaN) and every p is that of the sign-flip test. ``equivalence_p`` is then
+    NaN, as without a margin: equal differences do not exclude rare large ones.
     ``deciding_p`` is ``p_value`` except with 5 pairs, where it is that of t if all signs agree, else 1.
     """
 
@@ -94,9 +95,7 @@ def measure(differences: ArrayLike, *, margin: float | None, resplit: tuple[int,
             deciding = np.where(agree, t_p, 1.0)
     equivalence = np.full(experiments, np.nan)
     if margin is not None:
-        surely = np.where(np.abs(mean) < margin, 0.5**n, 1.0)  # one-sided sign-flip of the differences to ±margin
-        tail = _tails((margin - np.abs(mean)) / error, n - 1)  # the larger of the two one-sided t
-        equivalence = np.where(constant, surely, tail)
+        equivalence = _tails((margin - np.abs(mean)) / error, n - 1)  # the larger of the two one-sided t
     return Measured(n, mean, sd, mean - half, mean + half, p_value, deciding, equivalence)
 
 
@@ -173,7 +172,8 @@ class Evidence:
     at_least_theta: bool = False
     """Whether a technique that helps or hurts does so by ``margin`` or more: the interval clears it."""
     detectable_effect: float | None = None
-    """The difference that this many pairs find in 4 of 5 cases; None below 5 pairs and without a spread."""
+    """The difference that this many pairs find in 4 of 5 cases; None below 5 pairs, without a spread, and where they
+    cannot. Among several techniques for the first of the corrected tests: alpha / techniques."""
     seeds_needed: int | None = None
     """For a difference of ``margin``, without one for that seen; None when no number does, or nothing is known."""
 
@@ -220,15 +220,21 @@ def judge(
         win_share_interval=share_interval(wins, n),
         equivalence_p=_known(measured.equivalence_p),
     )
-    if sd and n >= PROVISIONAL_PAIRS:
-        ratio = _rows_ratio(resplit)
-        factor = detectable(n, alpha, ratio)
-        evidence = replace(
-            evidence,
-            detectable_effect=None if factor is None else factor * sd,
-            seeds_needed=seeds_needed(mean if margin is None else margin, sd, alpha, ratio),
-        )
-    return _decided(evidence, measured.deciding_p.item())
+    return _decided(_planned(evidence, alpha, resplit), measured.deciding_p.item())
+
+
+def _planned(evidence: Evidence, alpha: float, resplit: tuple[int, int] | None) -> Evidence:
+    """With what so many pairs could have found, and how many it takes, when a claim needs p ≤ ``alpha``."""
+    sd, mean = evidence.sd, evidence.mean_difference
+    if not sd or mean is None or evidence.n_pairs < PROVISIONAL_PAIRS:
+        return evidence
+    ratio = _rows_ratio(resplit)
+    factor = detectable(evidence.n_pairs, alpha, ratio)
+    return replace(
+        evidence,
+        detectable_effect=None if factor is None else factor * sd,
+        seeds_needed=seeds_needed(mean if evidence.margin is None else evidence.margin, sd, alpha, ratio),
+    )
 
 
 def judge_all(
@@ -252,9 +258,12 @@ def judge_all(
     p_values = [evidence.deciding_p or 0.0 for evidence in tested.values()]
     if not tested:
         return found
+    share = alpha / len(tested)  # what the first of the corrected tests must reach
     corrected = zip(tested.items(), benjamini_hochberg(p_values).tolist(), holm(p_values).tolist(), strict=True)
     for (name, evidence), adjusted, by_holm in corrected:
-        found[name] = _decided(replace(evidence, p_adjusted=adjusted, p_holm=by_holm), adjusted)
+        found[name] = _decided(
+            replace(_planned(evidence, share, resplit), p_adjusted=adjusted, p_holm=by_holm), adjusted
+        )
     return found
 
 
@@ -269,10 +278,8 @@ def _decided(evidence: Evidence, p: float) -> Evidence:
         higher_is_better=evidence.higher_is_better,
         alpha=evidence.alpha,
     )[0]
-    if evidence.margin is None or not (verdict.helps or verdict.hurts):
+    if evidence.margin is None or not (verdict.helps or verdict.hurts) or evidence.ci95 is None:
         clears = False
-    elif evidence.ci95 is None:  # one-sided sign-flip of the differences to the margin
-        clears = abs(mean) >= evidence.margin and 0.5**evidence.n_pairs <= 0.025
     else:
         low, high = evidence.ci95
         clears = low >= evidence.margin or high <= -evidence.margin

@@ -121,11 +121,21 @@ def _caught(comparisons: list[dict[str, Any]], gate: str) -> list[str]:
         "not-better": lambda verdict: not verdict.helps,
         "different": lambda verdict: verdict.helps or verdict.hurts,
     }
-    return [
-        f"{row['candidate']}: {row['verdict'] or 'not judged'}"
-        for row in comparisons
-        if not row["aa"] and closes[gate](Verdict(row["verdict"] or Verdict.TOO_FEW))
-    ]
+    caught = []
+    for row in comparisons:
+        if row["aa"]:
+            continue
+        if _fails_more(row):
+            caught.append(f"{row['candidate']}: fails or diverges more often than {row['baseline']}")
+        elif closes[gate](Verdict(row["verdict"] or Verdict.TOO_FEW)):
+            caught.append(f"{row['candidate']}: {row['verdict'] or 'not judged'}")
+    return caught
+
+
+def _fails_more(row: dict[str, Any]) -> bool:
+    """A candidate that no longer trains is worse, whatever the rest of its scores are."""
+    failed = row["failures"]
+    return bool(failed) and failed["only_treatment"] > failed["only_control"] and failed["p_value"] <= row["alpha"]
 
 
 def _pairs(sources: list[Source]) -> list[Pair]:

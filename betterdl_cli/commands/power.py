@@ -30,3 +30,4 @@ def command(experiment: str, effect: float, root: pathlib.Path, as_json: bool) -
         return
     for row in document["arms"]:
         click.echo(row["sentence"])
+    click.echo(document["note"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from betterdl_cli.report.numbers import mean_sd, metric_words, signed
 from betterdl_cli.report.table import pair_sentence
-from betterdl_cli.report.verdicts import verdict_lines
+from betterdl_cli.report.verdicts import failure_words, verdict_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,12 +34,16 @@ def print_comparison(out: Console, document: Mapping[str, Any]) -> None:
             interval,
             verdict_words(row),
         )
+    for note in document["notes"]:
+        if note.startswith("NOT "):  # before the table, because it changes what all of it means
+            out.print(Text(note, style="bold"))
     out.print(table)
     for row in ranked(document):
         for line in _words(row):
             out.print(Text(line))
     for note in document["notes"]:
-        out.print(Text(note))
+        if not note.startswith("NOT "):
+            out.print(Text(note))
     for picture in document["pictures"]:
         out.print(Text(f"picture: {picture}"))
 
@@ -72,6 +76,8 @@ def _words(row: Mapping[str, Any]) -> list[str]:
         lines += _evidence(row)
     else:
         lines.append(f"{candidate} − {baseline}: nothing was subtracted, because {row['no_pair']}.")
+        if row["failures"]:
+            lines.append(f"    {failure_words(candidate, baseline, row['failures'])}")
     return lines
 
 
@@ -96,8 +102,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         p = "–" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}"
         cells = (row["candidate"], row["baseline"], str(row["n_pairs"]), signed(row["mean_difference"]), interval, p)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, verdict_words(row))) + " |")
-    sentences = [row["sentence"] for row in ranked(document) if row["sentence"]]
-    return "\n".join([*lines, "", *(f"* {text}" for text in [*sentences, *document["notes"]])])
+    said = [" ".join(line.strip() for line in _evidence(row)) for row in ranked(document) if row["sentence"]]
+    return "\n".join([*lines, "", *(f"* {text}" for text in [*said, *document["notes"]])])
 
 
 def verdict_words(row: Mapping[str, Any]) -> str:

@@ -132,9 +132,9 @@ def test_no_practical_difference() -> None:
 
 def test_all_pairs_equal() -> None:
     assert said([0.0] * 10) == (
-        Verdict.NO_PRACTICAL_DIFFERENCE,
-        "dropout makes no practical difference to test accuracy on this split: 0 against control (p = 1, equal in all "
-        "10 pairs); less than the 0.01 that would matter.",
+        Verdict.UNDECIDED,
+        "It is undecided whether dropout helps or hurts test accuracy on this split: 0 against control (p = 1, equal "
+        "in all 10 pairs).",
     )
 
 

@@ -367,7 +367,7 @@ def judged(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
     stored.add("control", [0.5] * 8)
     stored.add("dropout", [0.5 + value for value in VARIED])
     stored.add("l2", [0.5 - value for value in VARIED])
-    stored.add("batch_norm", [0.5] * 8)
+    stored.add("batch_norm", [0.501, 0.499] * 4)
     return stored
 
 
@@ -415,7 +415,11 @@ def test_a_larger_margin_makes_effects_too_small_to_matter() -> None:
 
 @pytest.mark.usefixtures("judged")
 def test_a_smaller_alpha_leaves_undecided() -> None:
-    assert set(verdicts("judged", "--alpha", 0.001).values()) == {"undecided"}
+    assert verdicts("judged", "--alpha", 0.001) == {
+        "dropout": "undecided",
+        "batch_norm": "no practical difference",
+        "l2": "undecided",
+    }
 
 
 @pytest.mark.usefixtures("judged")
@@ -478,7 +482,7 @@ def test_markdown_is_a_ranked_table_with_sentences(judged: Stored) -> None:
     table = [line for line in lines if line.startswith("|")]
     assert table[0] == "| candidate | baseline | pairs | difference | 95 % interval | p (corrected) | verdict |"
     assert table[2] == "| dropout | control | 8 | +0.055 | +0.035 to +0.075 | 0.012 | helps |"
-    assert table[3] == "| batch_norm | control | 8 | 0.000 | – | 1 | no practical difference |"
+    assert table[3] == "| batch_norm | control | 8 | 0.000 | −0.001 to +0.001 | 1 | no practical difference |"
     assert table[4].startswith("| l2 | control | 8 | −0.055 |")
     said = [line for line in lines if line.startswith("* ")]
     assert [line.split()[1] for line in said[:3]] == ["dropout", "batch_norm", "l2"]
@@ -572,3 +576,16 @@ def test_an_a_a_arm_closes_no_gate(judged: Stored) -> None:
 def test_a_gate_leaves_the_json_whole() -> None:
     result = bdl("compare", "judged", "--fail-if", "worse", "--json", "--no-pictures")
     assert (result.code, len(result.json["comparisons"])) == (3, 3)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_candidate_that_no_longer_trains_closes_every_gate_and_its_failures_are_told() -> None:
+    lost = Stored(RUNS, config_with(name="lost", seeds=8))
+    lost.add("control", [0.8] * 8)
+    for seed in range(8):
+        lost.add_run("dropout", seed, None, diverged=1)
+    for gate in ("worse", "not-better", "different"):
+        result = bdl("compare", "lost", "--no-pictures", "--fail-if", gate)
+        assert result.code == 3
+        assert "dropout: fails or diverges more often than control" in result.err
+    assert "Of 8 pairs, control failed or diverged in 0 and dropout in 8 (McNemar's test: p = 0.0078)." in result.out
