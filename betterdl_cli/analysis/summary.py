@@ -46,11 +46,16 @@ def compared_arms(arms: Mapping[str, ArmData], plan: Plan) -> dict[str, Compared
     }
 
 
-def summarise(directory: ExperimentDirectory, plan: Plan) -> dict[str, Json]:
-    """The summary document of a stored experiment."""
-    arms = experiment_arms(directory, plan)
+def summarise(
+    directory: ExperimentDirectory,
+    plan: Plan,
+    arms: Mapping[str, ArmData] | None = None,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> dict[str, Json]:
+    """The summary document of a stored experiment; ``arms`` and ``evidence`` where the caller has them already."""
+    arms = experiment_arms(directory, plan) if arms is None else arms
     pairs = compared_arms(arms, plan)
-    found = evidence_of(list(pairs.values()), plan.metric, plan.judging)
+    found = evidence_of(list(pairs.values()), plan.metric, plan.judging) if evidence is None else evidence
     rows = []
     for arm in plan.arms:
         pair = pairs.get(arm.id)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
-from betterdl_cli.config.experiment import Recipe, Use
+from betterdl_cli.config.experiment import Design, Recipe, Use
 from betterdl_cli.errors import Fault
 
-Design = Literal["one-at-a-time", "leave-one-out", "factorial"]
-DESIGNS: tuple[Design, ...] = get_args(Design)
 FULL, WITHOUT, AND, AA = "full", "without-", "-and-", "control-aa"
 MOST_FACTORS = 6  # 64 arms
 

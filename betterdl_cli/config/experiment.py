@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from betterdl_cli.parameters import found
 from betterdl_cli.spec import DataSpec, Frozen, Json, TrainingSpec, canonical_digest
 
+Design = Literal["one-at-a-time", "leave-one-out", "factorial"]
 CONTROL = "control"
 MAX_SEEDS = 10_000
 AUTO = "auto"
@@ -111,7 +112,7 @@ class Header(Frozen):
     techniques: Any = {}
     arms: Any = {}
     seeds: Annotated[tuple[int, ...], BeforeValidator(checked_seeds)] = tuple(range(10))
-    design: Literal["one-at-a-time", "leave-one-out", "factorial"] = "one-at-a-time"
+    design: Design = "one-at-a-time"
     aa: StrictBool = False
     metric: StrictStr | None = None
     equivalence_margin: float | None = Field(default=None, gt=0)
@@ -149,7 +150,7 @@ class Judging(Frozen):
 
     equivalence_margin: float | None = 0.01
     alpha: float = 0.05
-    design: Literal["one-at-a-time", "leave-one-out", "factorial"] = "one-at-a-time"
+    design: Design = "one-at-a-time"
     adaptive: bool = False
 
     @property

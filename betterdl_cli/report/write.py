@@ -37,7 +37,7 @@ def write_report(directory: ExperimentDirectory, plan: Plan) -> dict[str, Any]:
     pictures = draw_pictures(
         directory.report, pairs, title, plan.metric, evidence, validation_is_test=plan.validation_is_test
     )
-    summary = summarise(directory, plan)
+    summary = summarise(directory, plan, arms, evidence)
     summary |= {"pictures": pictures.files, "notes": [*summary["notes"], *pictures.left_out]}
     files.write_text(directory.report / "report.md", markdown(summary, pictures.files))
     files.write_json(directory.report / "summary.json", summary)

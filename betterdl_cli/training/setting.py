@@ -12,9 +12,6 @@ from betterdl_cli.record import Engine
 WantedEngine = Literal["auto", "fit", "vectorized"]
 BackendName = Literal["tensorflow", "jax"]
 
-ENGINES: tuple[WantedEngine, ...] = ("auto", "fit", "vectorized")
-BACKENDS: tuple[BackendName, ...] = ("tensorflow", "jax")
-
 _NEEDED = {
     "tensorflow": ("TensorFlow", "pip install tensorflow, or use --backend jax"),
     "jax": ("JAX", "pip install 'betterdl-cli[jax]'"),
